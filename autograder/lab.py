@@ -1,0 +1,114 @@
+"""What a lab demands: the vocabulary that course_config.py is written in."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+MIB = 1024**2
+RESOLUTION = 0.1  # of a check's points: what noise may at most decide
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a machine must have before a check on it means anything."""
+
+    arch: str = ""  # as platform.machine() says it; empty: any
+    isa: tuple[str, ...] = ()  # CPU flags as /proc/cpuinfo spells them, such as avx512_vnni
+    cores: int = 1
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one notebook of a submission may use."""
+
+    wall_clock_s: int = 300  # the whole notebook
+    call_s: int = 30  # one call of a student's function by a hidden test
+    memory_bytes: int = 8192 * MIB
+    processes: int = 256
+    threads: int = 1  # of one process; two submissions may run beside each other
+    output_bytes: int = 256 * MIB  # everything written under /out, and /tmp likewise
+    log_bytes: int = 256 * 1024  # of what one cell prints; the rest is cut
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What a submission may contain. Beyond it a file is set aside with a finding, never lost."""
+
+    file_bytes: int = 64 * MIB
+    total_bytes: int = 256 * MIB
+    files: int = 200
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What the last notebook hands in, and what it is measured against."""
+
+    file: str  # its name below the submission's output folder
+    baseline: str  # name in labkit.baselines
+    dataset: str  # name in labkit.data.IMAGE_SETS
+    input: str = "images"
+    output: str = "logits"
+    max_bytes: int = 64 * MIB
+    hidden_count: int = 10_000  # examples of the hidden part that are graded on
+    timed_batch: int = 16  # images per timed call
+
+
+Metric = Literal["compression_ratio", "accuracy_kept", "speedup"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Points for one metric: all of them at `full`, none at `none`, linear between."""
+
+    metric: Metric
+    full: float
+    none: float
+    unit: str
+    points: int
+    basis: str  # where the numbers come from; shown to staff, never to students
+    after: Metric | None = None  # earns only if this one earned: an uncompressed model keeps 100 %
+    requires: Requirement = Requirement()
+
+    def __post_init__(self) -> None:
+        if self.full == self.none:
+            raise ValueError(f"{self.metric}: full and none must differ, both are {self.full}")
+        if not self.basis:
+            raise ValueError(f"{self.metric}: say where {self.full} {self.unit} comes from")
+
+    def points_for(self, value: float) -> float:
+        progress = (value - self.none) / (self.full - self.none)
+        return self.points * min(1.0, max(0.0, progress))
+
+    def resolves(self, low: float, high: float) -> bool:
+        """Whether an interval is narrow enough to grade: its ends differ by a tenth of the points."""
+        spread = abs(self.points_for(high) - self.points_for(low))
+        return spread <= RESOLUTION * self.points
+
+
+@dataclass(frozen=True)
+class Lab:
+    number: str  # "3.1"
+    slug: str  # "Post_Training_Quantization"
+    title: str
+    notebooks: tuple[str, ...]  # without .ipynb, in the order they are worked through
+    datasets: tuple[str, ...]  # names in labkit.data.IMAGE_SETS that student code may read
+    artefact: Artefact
+    thresholds: tuple[Threshold, ...]
+    limits: Limits = Limits()
+    intake: Intake = Intake()
+
+    def __post_init__(self) -> None:
+        metrics = [threshold.metric for threshold in self.thresholds]
+        if len(set(metrics)) != len(metrics):
+            raise ValueError(f"{self.folder}: a metric has two thresholds: {metrics}")
+        for index, threshold in enumerate(self.thresholds):
+            if threshold.after is not None and threshold.after not in metrics[:index]:
+                raise ValueError(
+                    f"{self.folder}: {threshold.metric} comes after {threshold.after}, "
+                    f"which must stand before it; there stand {metrics[:index]}"
+                )
+
+    @property
+    def folder(self) -> str:
+        """The lab's folder under source/ and release/."""
+        return f"Lab-{self.number}-{self.slug}"

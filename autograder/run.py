@@ -1,0 +1,194 @@
+"""Room 3: run a rebuilt notebook in the sandbox, and keep its process for the hidden tests.
+
+Whatever the process says is feedback, or data that later rooms check. A cell that ends the
+process, or its time, is left out and the notebook run again without it, so that one bad cell
+does not take the others' points.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from autograder import wire
+from autograder.lab import Lab
+from autograder.records import Cell, CellRun, Finding, Notebook
+from autograder.sandbox import DATA, Sandbox
+from labkit import data
+
+MAX_RESTARTS = 3
+
+
+class ProcessGone(Exception):
+    """The student's process ended or was ended. The message says why, in words for the student."""
+
+
+class RaisedByStudent(Exception):
+    """A student's function raised. `kind` is the name of the exception's class."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass
+class Run:
+    """One notebook's run: what its cells did, and the process that still answers."""
+
+    cells: tuple[CellRun, ...]
+    findings: tuple[Finding, ...]
+    process: "StudentProcess"
+
+
+class StudentProcess:
+    """The grader's end of a worker: requests with a time limit, replies of bounded size."""
+
+    def __init__(self, lab: Lab, sandbox: Sandbox) -> None:
+        self.lab = lab
+        reads = {f"{DATA}/{name}": data.cache_folder() / name for name in lab.datasets}
+        arguments = ["autograder.worker", str(lab.limits.log_bytes)]
+        self.process = sandbox.start(arguments, reads, lab.limits)
+        self.count = 0
+        self.gone: str | None = None
+
+    def execute(self, cell: Cell, seconds: float) -> CellRun:
+        reply, _ = self._ask({"do": "execute", "source": cell.source}, b"", seconds)
+        return CellRun(
+            id=cell.id,
+            seconds=_number(reply, "seconds"),
+            output=_text(reply, "output")[: self.lab.limits.log_bytes],
+            error=_text(reply, "error")[-self.lab.limits.log_bytes :],
+        )
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The student's function `name`, in the student's process, on copies of the arguments.
+
+        Raises:
+            RaisedByStudent: the function raised, or answered with something that is not data.
+            ProcessGone: the process ended, or took longer than the lab allows for one call.
+        """
+        tree, blob = wire.encode((args, dict(kwargs)))
+        request = {"do": "call", "name": name, "args": tree}
+        reply, value_blob = self._ask(request, blob, self.lab.limits.call_s)
+        if "raised" in reply:
+            raise RaisedByStudent(_text(reply, "raised"), _text(reply, "message"))
+        try:
+            return wire.decode(reply.get("value"), value_blob)
+        except wire.WireError as error:
+            raise RaisedByStudent("WireError", str(error)) from error
+
+    def collect(self, file: str) -> bytes | None:
+        """A file of the output folder, or None if the notebook wrote none."""
+        reply, blob = self._ask({"do": "collect", "file": file}, b"", self.lab.limits.call_s)
+        return None if reply.get("missing") is not False else blob
+
+    def end(self) -> None:
+        """Kill the process and all that it started: they share a pid namespace that ends here."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                _close(pipe)
+
+    def __enter__(self) -> "StudentProcess":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def _ask(self, message: wire.Message, blob: bytes, seconds: float) -> tuple[wire.Message, bytes]:
+        if self.gone is not None:
+            raise ProcessGone(self.gone)
+        self.count += 1
+        expired = threading.Event()
+        timer = threading.Timer(max(0.0, seconds), lambda: (expired.set(), self.process.kill()))
+        timer.start()
+        try:
+            return self._exchange({**message, "id": self.count}, blob)
+        except (OSError, EOFError, wire.WireError) as error:
+            self.end()
+            self.gone = _reason(expired.is_set(), seconds, error)
+            raise ProcessGone(self.gone) from error
+        finally:
+            timer.cancel()
+
+    def _exchange(self, message: wire.Message, blob: bytes) -> tuple[wire.Message, bytes]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        wire.write_frame(self.process.stdin, message, blob)  # type: ignore[arg-type]
+        reply, reply_blob = wire.read_frame(self.process.stdout)  # type: ignore[arg-type]
+        if reply.get("id") != self.count:
+            raise wire.WireError("an answer that belongs to no question")
+        return reply, reply_blob
+
+
+@contextmanager
+def run(notebook: Notebook, lab: Lab, sandbox: Sandbox) -> Iterator[Run]:
+    """Execute all cells, leaving out those that end the process, and yield the living process."""
+    left_out: dict[str, str] = {}
+    findings: list[Finding] = []
+    deadline = time.monotonic() + lab.limits.wall_clock_s
+    for _ in range(MAX_RESTARTS + 1):
+        process = StudentProcess(lab, sandbox)
+        cells, killer = _execute_all(process, notebook, left_out, deadline)
+        if killer is None or len(left_out) == MAX_RESTARTS or time.monotonic() > deadline:
+            break
+        left_out[killer.subject] = killer.message
+    if killer is not None:
+        left_out[killer.subject] = killer.message
+    findings = [
+        Finding(f"{notebook.name}, cell {cell}", f"{why} The notebook was run again without it.")
+        for cell, why in left_out.items()
+    ]
+    with process:
+        yield Run(cells, tuple(findings), process)
+
+
+def _execute_all(
+    process: StudentProcess, notebook: Notebook, left_out: Mapping[str, str], deadline: float
+) -> tuple[tuple[CellRun, ...], Finding | None]:
+    done = []
+    for cell in notebook.cells:
+        if cell.id in left_out:
+            done.append(CellRun(cell.id, 0.0, "", left_out[cell.id]))
+            continue
+        try:
+            done.append(process.execute(cell, deadline - time.monotonic()))
+        except ProcessGone as gone:
+            return tuple(done), Finding(cell.id, str(gone))
+    return tuple(done), None
+
+
+def _reason(expired: bool, seconds: float, error: Exception) -> str:
+    if expired:
+        return f"It had not finished when the time limit was reached ({seconds:.0f} s were left)."
+    if isinstance(error, wire.WireError):
+        return f"The notebook's process sent the grader something that is no answer: {error}."
+    return (
+        "It ended the notebook's process: by exit(), by a crash in native code, or by using more "
+        "memory than the lab allows."
+    )
+
+
+def _text(reply: wire.Message, key: str) -> str:
+    return str(reply.get(key, ""))
+
+
+def _number(reply: wire.Message, key: str) -> float:
+    value = reply.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _close(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except OSError:
+        pass  # the buffer could not be flushed into a process that is gone

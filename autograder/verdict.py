@@ -1,0 +1,63 @@
+"""Room 7: (lab, evidence) -> verdict. Pure: no clock, no disk, no student code.
+
+NOT_GRADED means that we failed, not the student: the machine lacks what a check needs, or the
+timing was too noisy to judge. It carries no points, is never zero, and stays open until the run
+is repeated.
+"""
+
+from autograder.lab import Lab, Metric, Threshold
+from autograder.records import Check, Evidence, Exercise, Measurement, Outcome, Verdict
+
+
+def decide(lab: Lab, evidence: Evidence) -> Verdict:
+    """Raises KeyError if a metric that the lab grades was never measured: that is our bug."""
+    measured = {measurement.metric: measurement for measurement in evidence.measurements}
+    earned: dict[Metric, Check] = {}
+    for threshold in lab.thresholds:
+        before = earned[threshold.after] if threshold.after else None
+        earned[threshold.metric] = _check(threshold, measured[threshold.metric], before)
+    exercises = (_exercise(exercise) for exercise in evidence.exercises)
+    by_hand = (cell for notebook in evidence.notebooks for cell in notebook.by_hand)
+    return Verdict((*exercises, *earned.values()), tuple(by_hand))
+
+
+def _exercise(exercise: Exercise) -> Check:
+    outcome = Outcome.PASSED if exercise.passed else Outcome.FAILED
+    points = float(exercise.points) if exercise.passed else 0.0
+    name = f"{exercise.notebook}/{exercise.id}"
+    return Check(name, outcome, points, exercise.points, exercise.message)
+
+
+def _check(threshold: Threshold, measurement: Measurement, before: Check | None) -> Check:
+    if measurement.grader_fault:
+        return _open(threshold, measurement, measurement.note)
+    if measurement.value is None:
+        return _settled(threshold, measurement, 0.0, measurement.note)
+    if before is not None and before.points == 0:
+        note = f"Counts only for a model that earns points for {_words(before.name)}."
+        return _settled(threshold, measurement, 0.0, note)
+    interval = measurement.value
+    if not threshold.resolves(interval.low, interval.high):
+        note = (
+            f"Too noisy to judge: the true value may lie anywhere from {interval.low:.2f} to "
+            f"{interval.high:.2f} {threshold.unit}. It will be measured again."
+        )
+        return _open(threshold, measurement, note)
+    return _settled(threshold, measurement, threshold.points_for(interval.value), "")
+
+
+def _settled(threshold: Threshold, measurement: Measurement, points: float, note: str) -> Check:
+    if points == threshold.points:
+        outcome = Outcome.PASSED
+    else:
+        outcome = Outcome.PARTIAL if points > 0 else Outcome.FAILED
+    return Check(threshold.metric, outcome, points, threshold.points, note, threshold, measurement)
+
+
+def _open(threshold: Threshold, measurement: Measurement, note: str) -> Check:
+    name, outcome = threshold.metric, Outcome.NOT_GRADED
+    return Check(name, outcome, None, threshold.points, note, threshold, measurement)
+
+
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
