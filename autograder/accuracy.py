@@ -41,6 +41,6 @@ def accuracy_kept(baseline_right: Tensor, candidate_right: Tensor, seed: int = 0
 
 
 def _kept(cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Percent kept, for tables in the last axis; a baseline without a right answer counts as one."""
+    """Percent kept, one per table in the last axis; a baseline never right counts as once."""
     both, only_baseline, only_candidate = (cells[..., cell] for cell in range(3))
     return np.asarray(100 * (both + only_candidate) / np.maximum(both + only_baseline, 1))

@@ -19,16 +19,18 @@ from autograder.records import Artefact, Finding, TensorBytes
 
 MAX_NODES = 5000
 OPSETS = range(13, 24)
-OPERATORS = frozenset(
-    "Add AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvInteger "
-    "DequantizeLinear Div DynamicQuantizeLinear Erf Flatten Gather Gelu Gemm GlobalAveragePool "
-    "HardSigmoid HardSwish Identity LayerNormalization MatMul MatMulInteger MaxPool Mul Neg Pad "
-    "Pow QLinearConv QLinearMatMul QuantizeLinear ReduceMean ReduceSum Relu Reshape Shape Sigmoid "
-    "Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze "
-    "com.microsoft.DynamicQuantizeMatMul com.microsoft.FusedConv com.microsoft.FusedMatMul "
-    "com.microsoft.MatMulIntegerToFloat com.microsoft.MatMulNBits com.microsoft.QGemm "
-    "com.microsoft.QLinearAdd com.microsoft.QLinearGlobalAveragePool".split()
-)
+OPERATORS = frozenset({
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv",
+    "ConvInteger", "DequantizeLinear", "Div", "DynamicQuantizeLinear", "Erf", "Flatten",
+    "Gather", "Gelu", "Gemm", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity",
+    "LayerNormalization", "MatMul", "MatMulInteger", "MaxPool", "Mul", "Neg", "Pad", "Pow",
+    "QLinearConv", "QLinearMatMul", "QuantizeLinear", "ReduceMean", "ReduceSum", "Relu",
+    "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Tanh",
+    "Transpose", "Unsqueeze", "com.microsoft.DynamicQuantizeMatMul", "com.microsoft.FusedConv",
+    "com.microsoft.FusedMatMul", "com.microsoft.MatMulIntegerToFloat",
+    "com.microsoft.MatMulNBits", "com.microsoft.QGemm", "com.microsoft.QLinearAdd",
+    "com.microsoft.QLinearGlobalAveragePool",
+})  # fmt: skip
 
 
 class NotAcceptable(Exception):
@@ -109,7 +111,7 @@ _NUMPY_TYPES = frozenset(
      onnx.TensorProto.UINT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64,
      onnx.TensorProto.BOOL)
 )  # fmt: skip
-_PACKED_TYPES = {onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4}  # bits per element
+_PACKED_BITS: dict[int, int] = {onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4}
 
 
 def _parse(raw: bytes, wanted: demands.Artefact) -> onnx.ModelProto:
@@ -131,12 +133,18 @@ def _parse(raw: bytes, wanted: demands.Artefact) -> onnx.ModelProto:
 
 def _check_graph(model: onnx.ModelProto) -> None:
     if model.functions or model.graph.sparse_initializer or model.training_info:
-        raise NotAcceptable("The model holds functions, sparse tensors or training graphs; none may.")
+        raise NotAcceptable(
+            "The model holds functions, sparse tensors or training graphs; none may."
+        )
     if len(model.graph.node) > MAX_NODES:
-        raise NotAcceptable(f"The graph has {len(model.graph.node)} nodes; at most {MAX_NODES} may be.")
+        raise NotAcceptable(
+            f"The graph has {len(model.graph.node)} nodes; at most {MAX_NODES} may be."
+        )
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version not in OPSETS:
-            raise NotAcceptable(f"The opset is {opset.version}; expected {OPSETS[0]} to {OPSETS[-1]}.")
+            raise NotAcceptable(
+                f"The opset is {opset.version}; expected {OPSETS[0]} to {OPSETS[-1]}."
+            )
     for node in model.graph.node:
         if _operator(node) not in OPERATORS:
             raise NotAcceptable(
@@ -160,8 +168,8 @@ def _check_interface(graph: onnx.GraphProto, wanted: demands.Artefact) -> None:
 def _check_tensor(tensor: onnx.TensorProto) -> None:
     if tensor.data_location == tensor.EXTERNAL or tensor.external_data:
         raise NotAcceptable(f"{tensor.name} is kept in another file; the model must be one file.")
-    if tensor.data_type in _PACKED_TYPES:
-        bits = int(np.prod(tensor.dims, dtype=np.int64)) * _PACKED_TYPES[tensor.data_type]
+    if tensor.data_type in _PACKED_BITS:
+        bits = int(np.prod(tensor.dims, dtype=np.int64)) * _PACKED_BITS[tensor.data_type]
         if len(tensor.raw_data) != (bits + 7) // 8:
             raise NotAcceptable(f"{tensor.name} does not hold as many values as its shape says.")
         return
@@ -222,5 +230,3 @@ def _dtype(tensor: onnx.TensorProto) -> str:
 
 def _operator(node: onnx.NodeProto) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
-
-

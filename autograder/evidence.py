@@ -5,7 +5,6 @@ with other thresholds, without running anything.
 """
 
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def write(evidence: Evidence, path: Path) -> None:
     partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def read(path: Path) -> Evidence:

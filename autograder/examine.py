@@ -126,7 +126,7 @@ def _imported_names(source: list[SourceCell]) -> set[str]:
 
 def _free_names(tree: ast.AST) -> set[str]:
     """Names that are read and never bound anywhere in the block."""
-    read, bound = set(), set()
+    read, bound = set[str](), set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)

@@ -1,6 +1,5 @@
 """The way of one submission through the rooms, and of a class of them."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +7,6 @@ from pathlib import Path
 
 from autograder import __version__, artefact, evidence, machine, measure, notebook
 from autograder.examine import examine
-from autograder.intake import seal
 from autograder.lab import Lab
 from autograder.measure import Baseline, Ruler
 from autograder.notebook import SourceCell
@@ -19,13 +17,10 @@ from autograder.records import (
     Exercise,
     Finding,
     Notebook,
-    Refusal,
     Submission,
 )
 from autograder.run import ProcessGone, run
 from autograder.sandbox import Sandbox
-
-log = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]  # what is being done now, for a progress display
 
@@ -50,14 +45,11 @@ def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> 
     return Grader(lab, sources, ruler, measure.measure_baseline(ruler, folder))
 
 
-def grade(path: Path, grader: Grader, out: Path, tell: Tell) -> Path | Refusal:
-    """One submission from its folder or zip to its evidence file, which is returned."""
-    submission = seal(path, grader.lab, out / "sealed")
-    if isinstance(submission, Refusal):
-        return submission
-    target = evidence_path(submission.student, out)
-    evidence.write(_evidence(submission, grader, out, tell), target)
-    return target
+def grade(submission: Submission, grader: Grader, out: Path, tell: Tell) -> Evidence:
+    """A sealed submission through rooms 2 to 6; its evidence is written, and read back."""
+    path = evidence_path(submission.student, out)
+    evidence.write(_evidence(submission, grader, out, tell), path)
+    return evidence.read(path)
 
 
 def evidence_path(student: str, out: Path) -> Path:

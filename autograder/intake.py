@@ -79,11 +79,9 @@ def _sealed(
     )
 
 
-def _from_folder(
-    folder: Path, lab: Lab, root: Path
-) -> tuple[list[SealedFile], list[Finding]]:
+def _from_folder(folder: Path, lab: Lab, root: Path) -> tuple[list[SealedFile], list[Finding]]:
     offered = sorted(_walk(folder, folder, 0), key=lambda o: o.path)
-    files, findings = [], []
+    files, findings = [], list[Finding]()
     for item in _within_limits(offered, lab, findings):
         # O_NOFOLLOW and the check on the open file: what was a file may have become a link.
         descriptor = os.open(folder / item.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -134,9 +132,7 @@ def _common_folder(names: list[str]) -> str:
     return ""
 
 
-def _within_limits(
-    offered: list[Offered], lab: Lab, findings: list[Finding]
-) -> Iterator[Offered]:
+def _within_limits(offered: list[Offered], lab: Lab, findings: list[Finding]) -> Iterator[Offered]:
     """The files that may be read; a finding for each that may not."""
     limits, total, count = lab.intake, 0, 0
     for item in offered:

@@ -80,7 +80,7 @@ class Threshold:
         return self.points * min(1.0, max(0.0, progress))
 
     def resolves(self, low: float, high: float) -> bool:
-        """Whether an interval is narrow enough to grade: its ends differ by a tenth of the points."""
+        """Whether an interval is narrow enough to grade: its two ends earn nearly the same."""
         spread = abs(self.points_for(high) - self.points_for(low))
         return spread <= RESOLUTION * self.points
 

@@ -51,7 +51,9 @@ class Baseline:
     noise: NoiseCertificate
 
 
-def measure(artefact: Artefact | Finding, baseline: "Baseline", ruler: "Ruler") -> list[Measurement]:
+def measure(
+    artefact: Artefact | Finding, baseline: "Baseline", ruler: "Ruler"
+) -> list[Measurement]:
     """One measurement per threshold of the lab, in the lab's order."""
     return [_measured(threshold, artefact, baseline, ruler) for threshold in ruler.lab.thresholds]
 
@@ -125,7 +127,9 @@ class Ruler:
                 raise DoesNotRun(str(reply["failed"]))
             return wire.decode(reply.get("value"), reply_blob)
         except (OSError, EOFError, wire.WireError) as error:
-            raise DoesNotRun(f"the process that ran it ended without an answer ({error})") from error
+            raise DoesNotRun(
+                f"the process that ran it ended without an answer ({error})"
+            ) from error
         finally:
             timer.cancel()
             process.kill()

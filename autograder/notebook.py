@@ -53,7 +53,7 @@ def read(path: Path) -> list[SourceCell]:
         NotebookError: it is not a notebook, or not in normal form.
     """
     node = _parse(path.read_text(encoding="utf-8"), path.name)
-    if to_json(_normalised(node, path.name)) != path.read_text(encoding="utf-8"):
+    if normal_json(node, path.name) != path.read_text(encoding="utf-8"):
         raise NotebookError(f"{path} is not in normal form; run `course notebook normalise {path}`")
     return cells(node)
 
@@ -69,7 +69,7 @@ def cells(node: NotebookNode) -> list[SourceCell]:
 def normalise(path: Path) -> None:
     """Rewrite a source notebook in normal form; its ids and roles stay."""
     node = _parse(path.read_text(encoding="utf-8"), path.name)
-    path.write_text(to_json(_normalised(node, path.name)), encoding="utf-8")
+    path.write_text(normal_json(node, path.name), encoding="utf-8")
 
 
 def to_text(path: Path) -> str:
@@ -95,11 +95,12 @@ def from_text(text: str, name: str) -> str:
         role, points = cell.metadata.get("role"), int(cell.metadata.get("points", 0))
         cell.id = title
         cell.metadata = _nbgrader_metadata(title, role, points)
-    return to_json(_normalised(node, name))
+    return normal_json(node, name)
 
 
-def to_json(node: NotebookNode) -> str:
-    return json.dumps(node, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+def normal_json(node: NotebookNode, name: str) -> str:
+    """The notebook in normal form, as it is committed and released."""
+    return json.dumps(_normalised(node, name), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _parse(text: str, name: str) -> NotebookNode:

@@ -107,7 +107,9 @@ class Exercise:
     points: int
     passed: bool
     message: str = ""  # what the student is told when it failed
-    visible_error: str = ""  # the last line of what the visible tests said, in the student's process
+    visible_error: str = (
+        ""  # the last line of what the visible tests said, in the student's process
+    )
 
 
 @dataclass(frozen=True)

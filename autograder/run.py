@@ -8,11 +8,10 @@ does not take the others' points.
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from autograder import wire
 from autograder.lab import Lab
@@ -91,8 +90,10 @@ class StudentProcess:
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                _close(pipe)
+            # What is left in the buffer cannot be flushed into a process that is gone.
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
 
     def __enter__(self) -> "StudentProcess":
         return self
@@ -105,18 +106,20 @@ class StudentProcess:
     ) -> None:
         self.end()
 
-    def _ask(self, message: wire.Message, blob: bytes, seconds: float) -> tuple[wire.Message, bytes]:
+    def _ask(
+        self, message: wire.Message, blob: bytes, seconds: float
+    ) -> tuple[wire.Message, bytes]:
         if self.gone is not None:
             raise ProcessGone(self.gone)
         self.count += 1
-        expired = threading.Event()
-        timer = threading.Timer(max(0.0, seconds), lambda: (expired.set(), self.process.kill()))
+        deadline = time.monotonic() + seconds
+        timer = threading.Timer(max(0.0, seconds), self.process.kill)
         timer.start()
         try:
             return self._exchange({**message, "id": self.count}, blob)
         except (OSError, EOFError, wire.WireError) as error:
             self.end()
-            self.gone = _reason(expired.is_set(), seconds, error)
+            self.gone = _reason(time.monotonic() >= deadline, seconds, error)
             raise ProcessGone(self.gone) from error
         finally:
             timer.cancel()
@@ -185,10 +188,3 @@ def _text(reply: wire.Message, key: str) -> str:
 def _number(reply: wire.Message, key: str) -> float:
     value = reply.get(key)
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _close(pipe: IO[bytes]) -> None:
-    try:
-        pipe.close()
-    except OSError:
-        pass  # the buffer could not be flushed into a process that is gone

@@ -30,7 +30,11 @@ HOME, OUT, DATA, COURSE = "/home/student", "/out", "/data", "/course"
 MPL_CONFIG = "/tmp/matplotlib"
 _PASSWD = f"student:x:{STUDENT_UID}:{STUDENT_UID}::{HOME}:/bin/sh\n"
 _GROUP = f"student:x:{STUDENT_UID}:\n"
-_PARENT_MODE = ("--perms", "0755", "--dir")  # bwrap's own parents are 0700: unreadable after the drop
+_PARENT_MODE = (
+    "--perms",
+    "0755",
+    "--dir",
+)  # bwrap's own parents are 0700: unreadable after the drop
 
 
 class SandboxUnavailable(Exception):
@@ -154,7 +158,9 @@ class NoSandbox:
     """Student code as an ordinary process of the grader's own user. For a machine to throw away."""
 
     isolation: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ("no sandbox: student code could read and write what the grader can",)
+    missing: tuple[str, ...] = (
+        "no sandbox: student code could read and write what the grader can",
+    )
 
     def sees(self, inside: str, host: Path) -> str:
         return str(host)
@@ -255,7 +261,9 @@ def _font_cache() -> Path:
 
 
 def _environment_arguments(limits: Limits) -> list[str]:
-    return [part for name, value in environment(limits).items() for part in ("--setenv", name, value)]
+    return [
+        part for name, value in environment(limits).items() for part in ("--setenv", name, value)
+    ]
 
 
 def _limited(limits: Limits) -> list[str]:
@@ -269,5 +277,3 @@ def _limited(limits: Limits) -> list[str]:
         "--memlock=0",
         "--",
     ]
-
-

@@ -6,6 +6,7 @@ code, only a record that `build` turns into a network that we wrote.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ STAGES = 3
 
 @dataclass(frozen=True)
 class ResNetSpec:
-    """A CIFAR-style residual network: a 3 x 3 stem and three stages (He et al. 2016, section 4.2)."""
+    """A residual network for small images: a stem and three stages (He et al. 2016, 4.2)."""
 
     width: int = 32  # channels of the first stage; each later stage doubles them
     blocks: int = 2  # residual blocks per stage
@@ -93,9 +94,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.spec = spec
         widths = (spec.in_features, *spec.hidden, spec.classes)
-        self.layers = nn.ModuleList(
-            nn.Linear(d_in, d_out) for d_in, d_out in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Linear(d_in, d_out) for d_in, d_out in pairwise(widths))
 
     def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
         x = images.flatten(1)
@@ -124,7 +123,10 @@ def spec_from_dict(fields: Mapping[str, Any]) -> Spec:
     family = values.pop("family", None)
     if family not in FAMILIES:
         raise ValueError(f"family is {family!r}; expected one of {sorted(FAMILIES)}")
+    arguments: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+    }
     try:
-        return FAMILIES[family](**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return FAMILIES[family](**arguments)
     except TypeError as error:
         raise ValueError(f"{family}: {error}") from error

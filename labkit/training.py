@@ -119,12 +119,11 @@ def _train_epoch(
 ) -> float:
     model.train()
     losses = []
-    for images, labels in _shuffled(train, config.batch_size, generator):
-        if augment is not None:
-            images = augment(images, generator)
+    for batch in _shuffled(train, config.batch_size, generator):
+        images = batch.images if augment is None else augment(batch.images, generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             answers = model(images).float()
-        loss = F.cross_entropy(answers, labels, label_smoothing=config.label_smoothing)
+        loss = F.cross_entropy(answers, batch.labels, label_smoothing=config.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -53,8 +53,11 @@ def weights_path(name: str) -> Path:
 
 
 def save(spec: Spec, model: nn.Module, measured: BaselineRecord) -> None:
-    state: dict[str, Tensor] = {key: value.contiguous() for key, value in model.state_dict().items()}
+    state: dict[str, Tensor] = {
+        key: value.contiguous() for key, value in model.state_dict().items()
+    }
     save_file(state, weights_path(measured.name))
+    weights_path(measured.name).chmod(0o644)  # safetensors writes 0600
     card = {"spec": spec_to_dict(spec), "record": asdict(measured)}
     (_FOLDER / f"{measured.name}.json").write_text(json.dumps(card, indent=2) + "\n")
 

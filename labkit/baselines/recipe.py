@@ -33,7 +33,8 @@ def run(recipe: Recipe) -> None:
     train = data.batch(data.load(recipe.image_set, "train"))
     validation = data.batch(data.load(recipe.image_set, "validation"))
     torch.manual_seed(recipe.training.seed)
-    model = build(recipe.spec).to(memory_format=torch.channels_last)
+    model = build(recipe.spec)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     start = time.monotonic()
     history = fit(model, train, validation, recipe.training, recipe.augment)
     seconds = time.monotonic() - start

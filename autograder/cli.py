@@ -1,0 +1,184 @@
+"""The command `course`: what an instructor types. The only module of the grader that prints."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from autograder import demo as demonstration
+from autograder import notebook as notebooks
+from autograder import release as releases
+from autograder.classrun import ClassResult, grade_class
+from autograder.grade import Tell, prepare
+from autograder.lab import Lab
+from autograder.records import Check, Outcome
+from autograder.samples import SampleError
+from autograder.sandbox import SandboxUnavailable, find
+from course_config import LABS
+from labkit.sources import SourceUnavailable
+
+SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
+EXPECTED = (
+    SandboxUnavailable,
+    SourceUnavailable,
+    SampleError,
+    releases.Leak,
+    notebooks.NotebookError,
+    FileNotFoundError,
+    NotADirectoryError,
+    typer.BadParameter,
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+notebook_app = typer.Typer(no_args_is_help=True, help="Source notebooks as text, and back.")
+app.add_typer(notebook_app, name="notebook")
+console = Console()
+
+LabName = Annotated[str, typer.Argument(help="A lab's number or folder, such as 3.1")]
+Unsafe = Annotated[
+    bool, typer.Option("--unsafe-no-sandbox", help="Run student code without isolation.")
+]
+
+
+@app.command()
+def release(
+    labs: Annotated[list[str] | None, typer.Argument(help="Labs; all, if none is named.")] = None,
+    check: Annotated[bool, typer.Option(help="Write nothing; fail if release/ is stale.")] = False,
+) -> None:
+    """Make the student's version of labs, without solutions and hidden tests."""
+    for lab in [find_lab(name) for name in labs] if labs else LABS:
+        if not check:
+            for path in releases.release(lab, SOURCE, RELEASE):
+                console.print(f"wrote {path}")
+        elif stale := releases.drift(lab, SOURCE, RELEASE):
+            raise typer.BadParameter(
+                f"release/{lab.folder} is not what source/ makes: {', '.join(stale)}. "
+                f"Run `course release {lab.number}` and commit the result."
+            )
+        else:
+            console.print(f"release/{lab.folder} is up to date")
+
+
+@app.command()
+def grade(
+    lab_name: LabName,
+    submissions: Annotated[Path, typer.Argument(help="A folder, one folder or zip per student.")],
+    out: Annotated[Path, typer.Option(help="Where evidence and reports go.")] = Path("out/grades"),
+    unsafe_no_sandbox: Unsafe = False,
+) -> None:
+    """Grade what is not graded yet, and write a report per student and a class page."""
+    if not submissions.is_dir():
+        raise typer.BadParameter(f"{submissions} is not a folder of submissions")
+    lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
+    with progress() as tell:
+        result = grade_class(
+            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
+        )
+    show(lab, result)
+
+
+@app.command()
+def demo(
+    lab_name: LabName = "3.1",
+    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("out/demo"),
+    unsafe_no_sandbox: Unsafe = False,
+) -> None:
+    """Release a lab, grade sample submissions of it, and write a report to look at."""
+    lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
+    releases.release(lab, SOURCE, RELEASE)
+    handed_in = demonstration.hand_in(lab, SOURCE, RELEASE, SAMPLES, out)
+    with progress() as tell:
+        result = grade_class(
+            handed_in, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
+        )
+    demonstration.write_summary(result, out / "summary.json")
+    show(lab, result)
+
+
+@notebook_app.command("to-text")
+def to_text(path: Path) -> None:
+    """Write NAME.py beside a source notebook."""
+    path.with_suffix(".py").write_text(notebooks.to_text(path), encoding="utf-8")
+
+
+@notebook_app.command("from-text")
+def from_text(path: Path) -> None:
+    """Write NAME.ipynb, in normal form, beside a text."""
+    text = notebooks.from_text(path.read_text(encoding="utf-8"), path.name)
+    path.with_suffix(".ipynb").write_text(text, encoding="utf-8")
+
+
+@notebook_app.command()
+def normalise(path: Path) -> None:
+    """Strip outputs and metadata from a source notebook."""
+    notebooks.normalise(path)
+
+
+def find_lab(name: str) -> Lab:
+    for lab in LABS:
+        if name in (lab.number, lab.folder):
+            return lab
+    known = ", ".join(lab.number for lab in LABS)
+    raise typer.BadParameter(f"there is no lab {name!r}; there are {known}")
+
+
+@contextmanager
+def progress() -> Iterator[Tell]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task("starting", total=None)
+
+        def tell(what: str) -> None:
+            display.update(task, description=what)
+            if not display.console.is_terminal:
+                display.console.print(what)
+
+        yield tell
+
+
+def show(lab: Lab, result: ClassResult) -> None:
+    metrics = [threshold.metric for threshold in lab.thresholds]
+    table = Table("submission", "points", "exercises", *metrics, "open", title=lab.title)
+    for item in result.graded:
+        verdict = item.verdict
+        checks = {check.name: check for check in verdict.checks}
+        passed = [c.outcome is Outcome.PASSED for c in verdict.checks if c.threshold is None]
+        table.add_row(
+            item.evidence.submission.student,
+            f"{verdict.points:.1f} of {verdict.of}",
+            f"{sum(passed)} of {len(passed)}",
+            *(measured(checks[metric]) for metric in metrics),
+            str(len(verdict.open)),
+        )
+    for refusal in result.refused:
+        table.add_row(refusal.student, "refused", refusal.reason)
+    console.print(table)
+    console.print(f"Open {result.page} in a browser.")
+
+
+def measured(check: Check) -> str:
+    """A check in a table's cell: what was measured, and the points for it."""
+    value = check.measurement.value if check.measurement else None
+    figure = f"{value.value:.2f}" if value else "none"
+    points = "not graded" if check.points is None else f"{check.points:.1f} of {check.of}"
+    return f"{figure} ({points})"
+
+
+def main() -> None:
+    """Bad input is one paragraph and exit code 1; COURSE_DEBUG=1 shows the traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        app(standalone_mode=False)
+    except EXPECTED as error:
+        if os.environ.get("COURSE_DEBUG") == "1":
+            raise
+        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,174 @@
+"""The class page: every submission in one table, and what a teacher should look at twice."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.lab import Lab, Threshold
+from autograder.records import Check, Machine, Measurement, Outcome, Refusal
+from autograder.report import text
+from autograder.report.page import (
+    Graded,
+    environment,
+    ran_without_sandbox,
+    title_of,
+    value_in_words,
+    write_page,
+)
+
+MODEL = "Compressed model"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A check that at least one verdict holds."""
+
+    name: str
+    group: str  # the notebook, or MODEL
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    student: str
+    file: str
+    points: float
+    of: int
+    open_points: int
+    by_hand_points: int
+    cells: tuple[Check | None, ...]  # one for each column; None: the verdict has no such check
+
+
+@dataclass(frozen=True)
+class Distribution:
+    column: Column
+    of: int
+    counts: dict[Outcome, int]
+    mean_points: float | None  # over those graded; None while nothing is
+
+
+@dataclass(frozen=True)
+class Straddler:
+    student: str
+    file: str
+    metric: str
+    value: str
+    full: str
+    check: Check
+
+
+@dataclass(frozen=True)
+class Place:
+    machine: Machine
+    students: tuple[str, ...]
+    unsafe: bool
+
+
+def write_class_page(
+    lab: Lab, graded: Sequence[Graded], refused: Sequence[Refusal], folder: Path
+) -> Path:
+    """Write index.html into the folder, with links to the students' pages beside it."""
+    ordered = sorted(graded, key=lambda one: one.evidence.submission.student)
+    columns = _columns(ordered)
+    places = _places(ordered)
+    page = (
+        environment()
+        .get_template("class.html.j2")
+        .render(
+            lab=lab,
+            columns=columns,
+            groups=Counter(column.group for column in columns),
+            rows=[_row(one, columns) for one in ordered],
+            distributions=[_distribution(column, ordered) for column in columns],
+            straddlers=[found for one in ordered for found in _straddlers(one)],
+            places=places,
+            unsafe=any(place.unsafe for place in places),
+            refused=sorted(refused, key=lambda refusal: refusal.student),
+            outcomes=list(Outcome),
+            graded_at=max((one.evidence.graded_at for one in ordered), default=""),
+            versions=sorted({one.evidence.grader_version for one in ordered}),
+        )
+    )
+    return write_page(page, folder, "index.html")
+
+
+def _columns(graded: Sequence[Graded]) -> list[Column]:
+    """The checks of all verdicts: the model's first, then the exercises, notebook by notebook."""
+    checks = {check.name: check for one in graded for check in one.verdict.checks}
+    columns = [_column(check) for check in checks.values()]
+    return sorted(columns, key=lambda column: (column.group != MODEL, column.group))
+
+
+def _column(check: Check) -> Column:
+    if check.threshold is not None:
+        return Column(check.name, MODEL, title_of(check))
+    notebook, _, exercise = check.name.partition("/")
+    return Column(check.name, notebook, exercise)
+
+
+def _row(one: Graded, columns: Sequence[Column]) -> Row:
+    verdict, student = one.verdict, one.evidence.submission.student
+    checks = {check.name: check for check in verdict.checks}
+    return Row(
+        student=student,
+        file=text.file_name(student),
+        points=verdict.points,
+        of=verdict.of,
+        open_points=sum(check.of for check in verdict.open),
+        by_hand_points=sum(cell.points for cell in verdict.by_hand),
+        cells=tuple(checks.get(column.name) for column in columns),
+    )
+
+
+def _distribution(column: Column, graded: Sequence[Graded]) -> Distribution:
+    checks = [check for one in graded for check in one.verdict.checks if check.name == column.name]
+    given = [check.points for check in checks if check.points is not None]
+    counts = Counter(check.outcome for check in checks)
+    return Distribution(
+        column=column,
+        of=max(check.of for check in checks),
+        counts={outcome: counts[outcome] for outcome in Outcome},
+        mean_points=sum(given) / len(given) if given else None,
+    )
+
+
+def _straddlers(one: Graded) -> list[Straddler]:
+    """The checks whose interval holds the full threshold: another run may decide otherwise."""
+    student = one.evidence.submission.student
+    return [
+        Straddler(
+            student=student,
+            file=text.file_name(student),
+            metric=title_of(check),
+            value=value_in_words(check.measurement, check.threshold.unit),
+            full=f"{text.number(check.threshold.full)} {check.threshold.unit}",
+            check=check,
+        )
+        for check in one.verdict.checks
+        if check.threshold is not None and _straddles(check.measurement, check.threshold)
+    ]
+
+
+def _straddles(measurement: Measurement | None, threshold: Threshold) -> bool:
+    value = measurement.value if measurement else None
+    return (
+        value is not None and value.low < value.high and value.low <= threshold.full <= value.high
+    )
+
+
+def _places(graded: Sequence[Graded]) -> list[Place]:
+    machines: list[Machine] = []
+    for one in graded:
+        if one.evidence.machine not in machines:
+            machines.append(one.evidence.machine)
+    return [
+        Place(
+            machine=machine,
+            students=tuple(
+                one.evidence.submission.student for one in graded if one.evidence.machine == machine
+            ),
+            unsafe=ran_without_sandbox(machine),
+        )
+        for machine in machines
+    ]

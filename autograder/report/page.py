@@ -1,0 +1,270 @@
+"""A student's page: what was measured, what it is worth, and what still has to come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from autograder.lab import Lab, Metric, Threshold
+from autograder.records import (
+    Artefact,
+    CellRun,
+    Check,
+    Evidence,
+    Exercise,
+    Finding,
+    HandGraded,
+    Machine,
+    Measurement,
+    TensorBytes,
+    Verdict,
+)
+from autograder.report import text
+from autograder.report.charts import chart
+
+LEDGER_ROWS = 60  # of the table; a Transformer has hundreds of scales that say nothing each
+METRIC_NAMES: dict[Metric, str] = {
+    "compression_ratio": "Compression ratio",
+    "accuracy_kept": "Accuracy kept",
+    "speedup": "Speed-up",
+}
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A submission that got through: what is known of it, and what that is worth."""
+
+    evidence: Evidence
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class ArtefactRow:
+    title: str
+    check: Check
+    value: str  # with interval and unit; empty when nothing was measured
+    need: str  # what full points need
+    after: str  # the metric that must earn first; empty if none
+    details: tuple[tuple[str, str], ...]
+    chart: Markup | None
+
+
+@dataclass(frozen=True)
+class ExerciseRow:
+    name: str
+    check: Check
+    visible: str  # what the visible tests said in the student's process: feedback only
+    visible_error: str
+
+
+@dataclass(frozen=True)
+class FailedCell:
+    id: str
+    error: str
+    output: str
+
+
+@dataclass(frozen=True)
+class NotebookView:
+    name: str
+    exercises: tuple[ExerciseRow, ...]
+    by_hand: tuple[HandGraded, ...]
+    failed_cells: tuple[FailedCell, ...]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    rows: tuple[TensorBytes, ...]
+    left_out: int
+    left_out_bytes: int
+    graph_bytes: int
+    size_bytes: int
+
+
+def write_report(lab: Lab, evidence: Evidence, verdict: Verdict, folder: Path) -> Path:
+    """Write the student's page into the folder; the same evidence gives the same bytes."""
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            lab=lab,
+            evidence=evidence,
+            verdict=verdict,
+            by_hand_points=sum(cell.points for cell in verdict.by_hand),
+            open_points=sum(check.of for check in verdict.open),
+            findings=_findings(evidence),
+            artefact_rows=_artefact_rows(evidence, verdict),
+            ledger=_ledger(evidence.artefact),
+            notebooks=_notebooks(lab, evidence, verdict),
+            machine=evidence.machine,
+            unsafe=ran_without_sandbox(evidence.machine),
+        )
+    )
+    return write_page(page, folder, text.file_name(evidence.submission.student))
+
+
+def write_page(page: str, folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def environment() -> Environment:
+    jinja = Environment(
+        loader=PackageLoader("autograder.report"),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters["number"] = text.number
+    jinja.filters["points"] = text.points
+    jinja.filters["minute"] = text.minute
+    jinja.filters["excerpt"] = text.excerpt
+    jinja.globals["plural"] = text.plural
+    jinja.globals["title_of"] = title_of
+    return jinja
+
+
+def _finalize(value: object) -> object:
+    """Every expression of every template passes here: none can forget to clean."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return text.clean(value)
+    return value
+
+
+def title_of(check: Check) -> str:
+    return METRIC_NAMES[check.threshold.metric] if check.threshold else check.name
+
+
+def ran_without_sandbox(machine: Machine) -> bool:
+    return any("no sandbox" in missing.lower() for missing in machine.missing)
+
+
+def _findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """Each once, although a room may have handed on what an earlier one found."""
+    found = [*evidence.submission.findings, *evidence.findings]
+    found += [finding for notebook in evidence.notebooks for finding in notebook.findings]
+    if isinstance(evidence.artefact, Finding):
+        found.append(evidence.artefact)
+    return tuple(dict.fromkeys(found))
+
+
+def _artefact_rows(evidence: Evidence, verdict: Verdict) -> tuple[ArtefactRow, ...]:
+    measured = {measurement.metric: measurement for measurement in evidence.measurements}
+    rows = []
+    for check in verdict.checks:
+        if check.threshold is not None:
+            measurement = check.measurement or measured.get(check.threshold.metric)
+            rows.append(_artefact_row(check, check.threshold, measurement, evidence.artefact))
+    return tuple(rows)
+
+
+def _artefact_row(
+    check: Check,
+    threshold: Threshold,
+    measurement: Measurement | None,
+    artefact: Artefact | Finding,
+) -> ArtefactRow:
+    details = measurement.details if measurement else {}
+    return ArtefactRow(
+        title=title_of(check),
+        check=check,
+        value=value_in_words(measurement, threshold.unit),
+        need=_need(threshold),
+        after=METRIC_NAMES[threshold.after] if threshold.after else "",
+        details=tuple((text.words(key), _detail(value)) for key, value in details.items()),
+        chart=chart(threshold, measurement, artefact) if measurement else None,
+    )
+
+
+def value_in_words(measurement: Measurement | None, unit: str) -> str:
+    if measurement is None or measurement.value is None:
+        return ""
+    value = measurement.value
+    if measurement.metric == "compression_ratio":  # bytes are counted, not sampled
+        return f"{text.number(value.value)} {unit}, exact"
+    low, high = text.number(value.low), text.number(value.high)
+    return f"{text.number(value.value)} {unit}, 95 % interval {low} to {high}"
+
+
+def _need(threshold: Threshold) -> str:
+    bound = "at least" if threshold.full > threshold.none else "at most"
+    full, none = text.number(threshold.full), text.number(threshold.none)
+    return f"{bound} {full} {threshold.unit}; no points at {none}, in proportion between"
+
+
+def _detail(value: float | str) -> str:
+    return value if isinstance(value, str) else text.number(value)
+
+
+def _ledger(artefact: Artefact | Finding) -> Ledger | None:
+    if isinstance(artefact, Finding):
+        return None
+    tensors = sorted(artefact.ledger, key=lambda tensor: (-tensor.size_bytes, tensor.name))
+    rest = tensors[LEDGER_ROWS:]
+    return Ledger(
+        rows=tuple(tensors[:LEDGER_ROWS]),
+        left_out=len(rest),
+        left_out_bytes=sum(tensor.size_bytes for tensor in rest),
+        graph_bytes=artefact.graph_bytes,
+        size_bytes=artefact.size_bytes,
+    )
+
+
+def _notebooks(lab: Lab, evidence: Evidence, verdict: Verdict) -> tuple[NotebookView, ...]:
+    exercises = _exercises_by_notebook(evidence, verdict)
+    rebuilt = [notebook.name for notebook in evidence.notebooks]
+    names = dict.fromkeys([*lab.notebooks, *rebuilt, *exercises])
+    views = [
+        NotebookView(
+            name=name,
+            exercises=tuple(exercises.get(name, ())),
+            by_hand=tuple(cell for cell in verdict.by_hand if cell.notebook == name),
+            failed_cells=_failed_cells(evidence.runs.get(name, ())),
+        )
+        for name in names
+    ]
+    return tuple(view for view in views if view.exercises or view.by_hand or view.failed_cells)
+
+
+def _exercises_by_notebook(evidence: Evidence, verdict: Verdict) -> dict[str, list[ExerciseRow]]:
+    """Every check without a threshold, under its notebook, in the order of the verdict."""
+    waiting = list(evidence.exercises)
+    homes = {cell.id: book.name for book in evidence.notebooks for cell in book.cells}
+    rows: dict[str, list[ExerciseRow]] = {}
+    for check in verdict.checks:
+        if check.threshold is None:
+            exercise = _take_exercise(check.name, waiting)
+            home = exercise.notebook if exercise else homes.get(check.name, "Other checks")
+            rows.setdefault(home, []).append(_exercise_row(check, exercise, evidence))
+    return rows
+
+
+def _take_exercise(name: str, waiting: list[Exercise]) -> Exercise | None:
+    """The first of that name: two notebooks may use one id, checks keep the exercises' order."""
+    for exercise in waiting:
+        if name in (exercise.id, f"{exercise.notebook}/{exercise.id}"):
+            waiting.remove(exercise)
+            return exercise
+    return None
+
+
+def _exercise_row(check: Check, exercise: Exercise | None, evidence: Evidence) -> ExerciseRow:
+    if exercise is None:
+        return ExerciseRow(check.name, check, "did not run", "")
+    ran = any(run.id == exercise.id for run in evidence.runs.get(exercise.notebook, ()))
+    visible = "failed" if exercise.visible_error else "passed" if ran else "did not run"
+    return ExerciseRow(exercise.id, check, visible, exercise.visible_error)
+
+
+def _failed_cells(runs: Sequence[CellRun]) -> tuple[FailedCell, ...]:
+    return tuple(
+        FailedCell(run.id, text.excerpt(run.error), text.excerpt(run.output))
+        for run in runs
+        if run.error
+    )

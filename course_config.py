@@ -1,0 +1,40 @@
+"""Every number that an instructor may want to change, and where each one came from.
+
+A threshold stands between two measurements: `full` is a little worse than what the reference
+solution reaches, `none` is what the unmodified model or the naive method reaches already.
+"""
+
+from autograder.lab import Artefact, Lab, Requirement, Threshold
+
+LAB_3_1 = Lab(
+    number="3.1",
+    slug="Post_Training_Quantization",
+    title="Post-training quantization",
+    notebooks=(
+        "01-Setup_and_Basic_Quantization",
+        "02-Static_Quantization",
+        "03-Dynamic_Quantization",
+        "04-Advanced_PTQ_Techniques",
+    ),
+    datasets=("cifar10", "fashion_mnist"),
+    artefact=Artefact(file="model.onnx", baseline="resnet_cifar10", dataset="cifar10"),
+    thresholds=(
+        Threshold(
+            "compression_ratio", full=3.7, none=2.0, unit="x", points=15,
+            basis="TODO",
+        ),
+        Threshold(
+            "accuracy_kept", full=98.0, none=90.0, unit="% of the baseline", points=15,
+            after="compression_ratio",
+            basis="TODO",
+        ),
+        Threshold(
+            "speedup", full=2.0, none=1.0, unit="x", points=10,
+            after="compression_ratio",
+            requires=Requirement(isa=("avx512_vnni",)),
+            basis="TODO",
+        ),
+    ),
+)  # fmt: skip
+
+LABS = (LAB_3_1,)

@@ -1,0 +1,102 @@
+"""A lab of one small notebook, for the tests of the grader: everything real, only less of it."""
+
+from pathlib import Path
+
+from autograder import notebook
+from autograder.lab import MIB, Artefact, Intake, Lab, Limits, Requirement, Threshold
+
+NAME = "01-Mini"
+TEXT = '''# %% intro [markdown]
+# Twice a tensor, and a compressed model.
+
+# %% imports
+import torch
+
+import labkit
+
+# %% double role="solution"
+def double(x: torch.Tensor) -> torch.Tensor:
+    """Every element times two; raises ValueError for an empty tensor."""
+    ### BEGIN SOLUTION
+    if x.numel() == 0:
+        raise ValueError("x is empty, expected at least one element")
+    return x * 2
+    ### END SOLUTION
+
+# %% test-double role="test" points=4
+assert double(torch.ones(2)).sum() == 4, "the sum of two doubled ones is 4"
+### BEGIN HIDDEN TESTS
+x = torch.arange(6.0).view(2, 3)
+assert torch.equal(double(x), x + x), "double does not hold for a matrix"
+try:
+    double(torch.ones(0))
+except ValueError:
+    pass
+else:
+    raise AssertionError("an empty tensor must raise ValueError")
+### END HIDDEN TESTS
+
+# %% count role="solution"
+def count(text: str) -> dict[str, int]:
+    """How often each character stands in a text."""
+    ### BEGIN SOLUTION
+    return {character: text.count(character) for character in set(text)}
+    ### END SOLUTION
+
+# %% test-count role="test" points=2
+assert count("aab")["a"] == 2, "there are two a in aab"
+### BEGIN HIDDEN TESTS
+assert count("xyx") == {"x": 2, "y": 1}, "the counts are wrong for a text with two characters"
+### END HIDDEN TESTS
+
+# %% build role="solution"
+### BEGIN SOLUTION
+model = labkit.baselines.load("resnet_cifar10")
+images = labkit.data.batch(labkit.data.cifar10("validation").select(range(64))).images
+fp32 = labkit.export.to_onnx(model, "fp32.onnx")
+ranges = {}
+for edges in labkit.export.activations(fp32, images):
+    for name, values in edges.items():
+        low, high = ranges.get(name, (0.0, 0.0))
+        ranges[name] = (min(low, values.min().item()), max(high, values.max().item()))
+labkit.export.int8_static(fp32, ranges, "model.onnx")
+### END SOLUTION
+
+# %% hand-in
+labkit.submit("model.onnx")
+
+# %% why [markdown] role="reflection" points=3
+# ### BEGIN SOLUTION
+# Because bytes are not free.
+# ### END SOLUTION
+'''
+
+LAB = Lab(
+    number="0.1",
+    slug="Mini",
+    title="A small lab",
+    notebooks=(NAME,),
+    datasets=("cifar10",),
+    artefact=Artefact("model.onnx", "resnet_cifar10", "cifar10", hidden_count=300),
+    thresholds=(
+        Threshold("compression_ratio", 3.5, 2.0, "x", 5, basis="for tests"),
+        Threshold(
+            "accuracy_kept", 95, 80, "% of the baseline", 5, "for tests", "compression_ratio"
+        ),
+        Threshold(
+            "speedup", 1.2, 1.0, "x", 5, "for tests", "compression_ratio",
+            Requirement(isa=("avx512_vnni",)),
+        ),
+    ),
+    limits=Limits(wall_clock_s=60, call_s=5),
+    intake=Intake(file_bytes=2 * MIB, total_bytes=4 * MIB, files=20),
+)  # fmt: skip
+
+
+def write_source(folder: Path) -> Path:
+    """The source folder that holds the lab."""
+    target = folder / LAB.folder
+    target.mkdir(parents=True)
+    (target / f"{NAME}.ipynb").write_text(notebook.from_text(TEXT, NAME), encoding="utf-8")
+    (target / "README.md").write_text("# A small lab\n", encoding="utf-8")
+    return folder
