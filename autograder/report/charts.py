@@ -82,12 +82,14 @@ def _size_ledger(artefact: Artefact, baseline_bytes: float | None) -> Markup:
     summary = f"{artefact.size_bytes:,} bytes"
     if baseline_bytes:
         totals.insert(0, ("Baseline", int(baseline_bytes), BASELINE))
-        ratio = f"{number(baseline_bytes / artefact.size_bytes)} times smaller"
-        above.set_title(f"the whole: {ratio}", loc="left", color=MUTED, size=9)
-        summary += f", against {int(baseline_bytes):,} bytes of the baseline: {ratio}"
+        ratio = f"the baseline is {number(baseline_bytes / artefact.size_bytes)} times as large"
+        above.set_title(ratio, loc="left", color=MUTED, size=9)
+        summary += f", against {int(baseline_bytes):,} bytes: {ratio}"
     _bars(above, totals)
     _bars(below, [(label, size, MINE) for label, size in parts])
-    below.set_title("its parts, on a scale of their own", loc="left", color=MUTED, size=9)
+    below.set_title(
+        "parts of the submitted model, on their own scale", loc="left", color=MUTED, size=9
+    )
     largest = ", ".join(f"{label} {size:,} bytes" for label, size in parts[:3])
     return _svg(figure, "size", "Where the bytes are", f"{summary}. Largest parts: {largest}.")
 

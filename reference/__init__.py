@@ -1,0 +1,1 @@
+"""Every technique of the course, in full: one file each, tensors in, records out."""

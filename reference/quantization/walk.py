@@ -1,0 +1,94 @@
+"""The imperative shell: find layers, watch what enters and leaves them, put others in their place.
+
+Everything that runs a model or changes one is here, so that the techniques need only tensors.
+Only `replace_` changes what it is given.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+LAYERS = (nn.Conv2d, nn.Linear)
+Layer = nn.Conv2d | nn.Linear
+
+
+def named_layers(model: nn.Module) -> dict[str, Layer]:
+    """Every convolution and linear layer, in the order in which the model registers them."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
+
+
+def layer(model: nn.Module, name: str) -> Layer:
+    """The convolution or linear layer of that name."""
+    module = model.get_submodule(name)
+    if not isinstance(module, LAYERS):
+        raise ValueError(f"{name!r} is {type(module).__name__}; expected Conv2d or Linear")
+    return module
+
+
+def replace_(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def layer_inputs(
+    model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
+) -> dict[str, list[Tensor]]:
+    """What enters each named module: one tensor for each batch and call. The model runs in eval."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda module, args, into=inputs: into.append(args[0].detach())
+        )
+        for name, inputs in seen.items()
+    ]
+    _run(model, batches, handles)
+    for name, inputs in seen.items():
+        if not inputs:
+            raise ValueError(f"layer {name!r} was not reached by {len(batches)} batches")
+    return seen
+
+
+def output_means(
+    model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """The mean of each channel that leaves each named layer, over batches and positions."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    handles = [
+        model.get_submodule(name).register_forward_hook(
+            lambda module, args, output, into=outputs: into.append(by_channel(module, output))
+        )
+        for name, outputs in seen.items()
+    ]
+    _run(model, batches, handles)
+    return {name: torch.cat(outputs).mean(0) for name, outputs in seen.items()}
+
+
+def by_channel(layer: nn.Module, output: Tensor) -> Tensor:
+    """(values, channels): a convolution has its channels on axis 1, a linear layer on the last."""
+    axis = -1 if isinstance(layer, nn.Linear) else 1
+    return output.detach().movedim(axis, -1).flatten(0, -2)
+
+
+def _run(model: nn.Module, batches: Sequence[Tensor], handles: list[RemovableHandle]) -> None:
+    try:
+        with evaluating(model), torch.no_grad():
+            for batch in batches:
+                model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside, and every module back in its own mode after."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
