@@ -1,8 +1,10 @@
 """The way of one submission through the rooms, and of a class of them."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from autograder import __version__, artefact, evidence, machine, measure, notebook
@@ -56,53 +58,52 @@ def evidence_path(student: str, out: Path) -> Path:
     return out / "evidence" / f"{student}.jsonl"
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Ran:
-    """What the rooms above the trust line leave behind for one submission."""
+    """What one notebook leaves behind of the rooms above the trust line."""
 
-    notebooks: list[Notebook]
-    runs: dict[str, tuple[CellRun, ...]]
-    exercises: list[Exercise]
-    findings: list[Finding]
-    artefact: bytes | None = None
+    notebook: Notebook
+    cells: tuple[CellRun, ...]
+    exercises: tuple[Exercise, ...]
+    findings: tuple[Finding, ...]
+    artefact: bytes | None
 
 
 def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> Evidence:
-    ran = _Ran([], {}, [], list(submission.findings))
-    for name in grader.lab.notebooks:
-        tell(f"{submission.student}: {name}")
-        _run_notebook(name, submission, grader, ran)
+    tell(f"{submission.student}: running {len(grader.lab.notebooks)} notebooks")
+    # One notebook per core: they are processes of their own, and this one only waits for them.
+    with ThreadPoolExecutor(grader.ruler.machine.cores) as pool:
+        run_one = partial(_run_notebook, submission=submission, grader=grader)
+        ran = list(pool.map(run_one, grader.lab.notebooks))
     tell(f"{submission.student}: measuring the artefact")
     folder = out / "artefacts" / submission.student
     folder.mkdir(parents=True, exist_ok=True)
-    found = artefact.load(ran.artefact, grader.lab.artefact, folder)
-    if isinstance(found, Finding):
-        ran.findings.append(found)
+    found = artefact.load(ran[-1].artefact, grader.lab.artefact, folder)
+    findings = [*submission.findings, *(finding for each in ran for finding in each.findings)]
     return Evidence(
         submission=submission,
-        notebooks=tuple(ran.notebooks),
-        runs=ran.runs,
-        exercises=tuple(ran.exercises),
+        notebooks=tuple(each.notebook for each in ran),
+        runs={each.notebook.name: each.cells for each in ran},
+        exercises=tuple(exercise for each in ran for exercise in each.exercises),
         artefact=found,
         measurements=tuple(measure.measure(found, grader.baseline, grader.ruler)),
         machine=grader.ruler.machine,
         grader_version=__version__,
         graded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        findings=tuple(ran.findings),
+        findings=(*findings, *((found,) if isinstance(found, Finding) else ())),
     )
 
 
-def _run_notebook(name: str, submission: Submission, grader: Grader, ran: _Ran) -> None:
+def _run_notebook(name: str, submission: Submission, grader: Grader) -> _Ran:
     source = grader.sources[name]
     rebuilt = rebuild(name, source, submission)
-    ran.notebooks.append(rebuilt)
-    ran.findings += rebuilt.findings
     with run(rebuilt, grader.lab, grader.ruler.sandbox) as running:
-        ran.runs[name] = running.cells
-        ran.findings += running.findings
-        ran.exercises += examine(name, source, running.cells, running.process)
+        exercises = examine(name, source, running.cells, running.process)
+        findings = [*rebuilt.findings, *running.findings]
+        model = None
         if name == grader.lab.notebooks[-1]:
             try:
-                ran.artefact = running.process.collect(grader.lab.artefact.file)
+                model = running.process.collect(grader.lab.artefact.file)
             except ProcessGone as gone:
-                ran.findings.append(Finding(name, str(gone)))
+                findings.append(Finding(name, str(gone)))
+    return _Ran(rebuilt, running.cells, tuple(exercises), tuple(findings), model)

@@ -22,7 +22,8 @@ class Limits:
     """What one notebook of a submission may use."""
 
     wall_clock_s: int = 300  # the whole notebook
-    call_s: int = 30  # one call of a student's function by a hidden test
+    cell_s: int = 60  # one cell of it
+    call_s: int = 10  # one call of a student's function by a hidden test
     memory_bytes: int = 8192 * MIB
     processes: int = 256
     threads: int = 1  # of one process; two submissions may run beside each other

@@ -158,13 +158,13 @@ def run(notebook: Notebook, lab: Lab, sandbox: Sandbox) -> Iterator[Run]:
 def _execute_all(
     process: StudentProcess, notebook: Notebook, left_out: Mapping[str, str], deadline: float
 ) -> tuple[tuple[CellRun, ...], Finding | None]:
-    done = []
+    done, limits = [], process.lab.limits
     for cell in notebook.cells:
         if cell.id in left_out:
             done.append(CellRun(cell.id, 0.0, "", left_out[cell.id]))
             continue
         try:
-            done.append(process.execute(cell, deadline - time.monotonic()))
+            done.append(process.execute(cell, min(limits.cell_s, deadline - time.monotonic())))
         except ProcessGone as gone:
             return tuple(done), Finding(cell.id, str(gone))
     return tuple(done), None
@@ -172,7 +172,7 @@ def _execute_all(
 
 def _reason(expired: bool, seconds: float, error: Exception) -> str:
     if expired:
-        return f"It had not finished when the time limit was reached ({seconds:.0f} s were left)."
+        return f"It had not finished when its time limit of {seconds:.0f} s was reached."
     if isinstance(error, wire.WireError):
         return f"The notebook's process sent the grader something that is no answer: {error}."
     return (

@@ -76,7 +76,7 @@ class Worker:
             if name not in self.shell.user_ns:
                 return _raised("NameError", f"{name} is not defined in the notebook"), b""
             return _raised("KeyError", traceback.format_exc(limit=-1)), b""
-        except Exception as error:
+        except BaseException as error:  # sys.exit() in a function must not end the worker
             return _raised(type(error).__name__, str(error)[:2000]), b""
         return {"value": value}, value_blob
 

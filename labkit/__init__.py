@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.submission import submit as submit
 
-_SUBMODULES = ("baselines", "data", "export", "models", "plots", "submission", "training")
+_SUBMODULES = ("baselines", "data", "export", "models", "plots", "submission", "timing", "training")
 
 
 def __getattr__(name: str) -> ModuleType | Any:

@@ -45,7 +45,7 @@ def to_onnx(model: ResNet | Mlp, path: Path | str) -> Path:
             verbose=False,
         )
     assert program is not None
-    onnx.save(program.model_proto, str(path))
+    onnx.save(_stripped(program.model_proto), str(path))
     return Path(path)
 
 
@@ -129,6 +129,15 @@ def int8_dynamic(path: Path | str, out: Path | str) -> Path:
     return Path(out)
 
 
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the notes on each node and edge, by which an exporter explains where they come from."""
+    model.graph.ClearField("value_info")
+    for part in (model, model.graph, *model.graph.node, *model.graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
+
+
 def _input_shape(model: ResNet | Mlp) -> tuple[int, ...]:
     if isinstance(model, ResNet):
         return (model.spec.in_channels, 32, 32)
@@ -156,13 +165,12 @@ def _checked_range(name: str, ranges: Mapping[str, Range]) -> TensorData:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' progress lines, and warnings about absent torchvision, to themselves."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+    """Keep what exporters and quantizers say about absent torchvision and the like to themselves."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        exporter.setLevel(level)
+        logging.disable(level)

@@ -23,8 +23,8 @@ def bars(values: Mapping[str, float], ylabel: str, title: str = "", log: bool = 
     axes.margins(y=0.15)
     if log:
         axes.set_yscale("log")
-    if len(values) > 6:
-        axes.tick_params(axis="x", labelrotation=60)
+    if len(values) > 4:
+        plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     return figure
 
 
@@ -79,6 +79,7 @@ def channel_ranges(
     for end in (low.min(), high.max()):
         axes.axhline(end.item(), color="C3", linewidth=1)
     axes.plot([], [], color="C3", label="range of the tensor")
+    axes.margins(y=0.2)
     axes.legend(loc="upper right")
     return figure
 

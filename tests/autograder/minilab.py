@@ -88,7 +88,7 @@ LAB = Lab(
             Requirement(isa=("avx512_vnni",)),
         ),
     ),
-    limits=Limits(wall_clock_s=60, call_s=5),
+    limits=Limits(wall_clock_s=60, cell_s=20, call_s=5),
     intake=Intake(file_bytes=2 * MIB, total_bytes=4 * MIB, files=20),
 )  # fmt: skip
 
