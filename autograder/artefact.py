@@ -6,7 +6,7 @@ that a student could use, and the size of this file is the size that is graded. 
 node reads are kept, and paid for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def load(raw: bytes | None, wanted: demands.Artefact, folder: Path) -> Artefact 
         return Finding(wanted.file, message)
     try:
         model = _parse(raw, wanted)
-        canonical = canonicalise(model)
+        canonical, names = canonicalise(model)
         payload = canonical.SerializeToString(deterministic=True)
     except NotAcceptable as problem:
         return Finding(wanted.file, str(problem))
@@ -55,12 +55,12 @@ def load(raw: bytes | None, wanted: demands.Artefact, folder: Path) -> Artefact 
         return Finding(wanted.file, f"The model could not be read: {type(error).__name__}: {error}")
     path = folder / wanted.file
     path.write_bytes(payload)
-    return describe(canonical, path)
+    return _described(canonical, names, path)
 
 
-def describe(canonical: onnx.ModelProto, path: Path) -> Artefact:
-    """The size ledger of a model that was written to `path` in canonical form."""
-    ledger = tuple(_entry(tensor) for tensor in _tensors(canonical.graph))
+def _described(canonical: onnx.ModelProto, names: Mapping[str, str], path: Path) -> Artefact:
+    """The size ledger, in which tensors have the names that their author gave them."""
+    ledger = tuple(_entry(tensor, names) for tensor in _tensors(canonical.graph))
     size = path.stat().st_size
     return Artefact(
         path=path,
@@ -71,8 +71,12 @@ def describe(canonical: onnx.ModelProto, path: Path) -> Artefact:
     )
 
 
-def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same computation under names of ours, with everything removed that does not compute."""
+def canonicalise(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The same computation under names of ours, with everything removed that does not compute.
+
+    Returns:
+        The model, and by each name of ours the one that the model's author gave.
+    """
     names = _Names()
     graph = onnx.GraphProto(name="g")
     graph.input.extend(_bare_value(value) for value in _true_inputs(model.graph))
@@ -88,7 +92,8 @@ def canonicalise(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in model.graph.node:
         graph.node.append(_bare_node(node, names))
     opsets = [onnx.helper.make_opsetid(o.domain, o.version) for o in model.opset_import]
-    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    canonical = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
+    return canonical, {ours: theirs for theirs, ours in names.given.items()}
 
 
 @dataclass
@@ -219,9 +224,9 @@ def _renamed(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
     )
 
 
-def _entry(tensor: onnx.TensorProto) -> TensorBytes:
-    shape = tuple(tensor.dims)
-    return TensorBytes(tensor.name or "constant", shape, _dtype(tensor), len(tensor.raw_data))
+def _entry(tensor: onnx.TensorProto, names: Mapping[str, str]) -> TensorBytes:
+    name = names.get(tensor.name, "") or "constant"
+    return TensorBytes(name, tuple(tensor.dims), _dtype(tensor), len(tensor.raw_data))
 
 
 def _dtype(tensor: onnx.TensorProto) -> str:

@@ -146,15 +146,16 @@ def progress() -> Iterator[Tell]:
 
 def show(lab: Lab, result: ClassResult) -> None:
     metrics = [threshold.metric for threshold in lab.thresholds]
-    table = Table("submission", "points", "exercises", *metrics, "open", title=lab.title)
+    titles = (metric.replace("_", " ") for metric in metrics)
+    table = Table("submission", "points", "exercises", *titles, "open", title=lab.title)
     for item in result.graded:
         verdict = item.verdict
         checks = {check.name: check for check in verdict.checks}
         passed = [c.outcome is Outcome.PASSED for c in verdict.checks if c.threshold is None]
         table.add_row(
             item.evidence.submission.student,
-            f"{verdict.points:.1f} of {verdict.of}",
-            f"{sum(passed)} of {len(passed)}",
+            f"{verdict.points:.1f}/{verdict.of}",
+            f"{sum(passed)}/{len(passed)}",
             *(measured(checks[metric]) for metric in metrics),
             str(len(verdict.open)),
         )
@@ -168,8 +169,8 @@ def measured(check: Check) -> str:
     """A check in a table's cell: what was measured, and the points for it."""
     value = check.measurement.value if check.measurement else None
     figure = f"{value.value:.2f}" if value else "none"
-    points = "not graded" if check.points is None else f"{check.points:.1f} of {check.of}"
-    return f"{figure} ({points})"
+    points = "open" if check.points is None else f"{check.points:.0f}/{check.of}"
+    return f"{figure}, {points}"
 
 
 def main() -> None:
@@ -182,3 +183,7 @@ def main() -> None:
             raise
         Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

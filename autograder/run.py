@@ -172,12 +172,12 @@ def _execute_all(
 
 def _reason(expired: bool, seconds: float, error: Exception) -> str:
     if expired:
-        return f"It had not finished when its time limit of {seconds:.0f} s was reached."
+        return f"The code had not finished when its time limit of {seconds:.0f} s was reached."
     if isinstance(error, wire.WireError):
         return f"The notebook's process sent the grader something that is no answer: {error}."
     return (
-        "It ended the notebook's process: by exit(), by a crash in native code, or by using more "
-        "memory than the lab allows."
+        "The code ended the notebook's process: by exit(), by a crash in native code, or by using "
+        "more memory than the lab allows."
     )
 
 

@@ -130,7 +130,7 @@ def int8_dynamic(path: Path | str, out: Path | str) -> Path:
 
 
 def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the notes on each node and edge, by which an exporter explains where they come from."""
+    """Without the exporter's notes on where each node and edge comes from."""
     model.graph.ClearField("value_info")
     for part in (model, model.graph, *model.graph.node, *model.graph.initializer):
         part.ClearField("metadata_props")
@@ -165,7 +165,7 @@ def _checked_range(name: str, ranges: Mapping[str, Range]) -> TensorData:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what exporters and quantizers say about absent torchvision and the like to themselves."""
+    """Keep what exporters say about absent torchvision and the like to themselves."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -52,7 +52,8 @@ def test_the_message_of_a_failed_assert_reaches_the_student(
         "torch.equal = lambda *a: True\ntorch.allclose = lambda *a, **k: True\n"
         "def double(x):\n    if x.numel() == 0: raise ValueError\n    return x",
         # a tensor subclass that overrides comparison
-        "class T(torch.Tensor):\n    @classmethod\n    def __torch_function__(cls, *a, **k): return True\n"
+        "class T(torch.Tensor):\n    @classmethod\n    def __torch_function__(cls, *a, **k):\n"
+        "        return True\n"
         "def double(x):\n    if x.numel() == 0: raise ValueError\n    return x.as_subclass(T)",
         # the process ends with success (A7)
         "import os\ndef double(x):\n    os._exit(0)",

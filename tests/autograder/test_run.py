@@ -108,7 +108,8 @@ def test_the_environment_and_the_processes_of_the_grader_are_hidden(
     monkeypatch.setenv("GRADER_TOKEN", "s3cret")
     source = (
         "import os, glob\n"
-        "print(os.environ, open('/proc/1/environ').read() if os.access('/proc/1/environ', 4) else '')\n"
+        "if os.access('/proc/1/environ', os.R_OK): print(open('/proc/1/environ').read())\n"
+        "print(os.environ)\n"
         "print(os.getuid(), sorted(glob.glob('/proc/[0-9]*')))"
     )
     output = _output(isolated, source)
@@ -141,15 +142,19 @@ def test_tensors_go_there_and_back(isolated: Sandbox) -> None:
 
 
 def test_an_answer_that_is_not_finite_is_the_students_error(isolated: Sandbox) -> None:
-    with running(isolated, "def f(x):\n    return x / 0") as alive:
-        with pytest.raises(RaisedByStudent, match="NaN or infinite"):
-            alive.process.call("f", (torch.ones(2),), {})
+    with (
+        running(isolated, "def f(x):\n    return x / 0") as alive,
+        pytest.raises(RaisedByStudent, match="NaN or infinite"),
+    ):
+        alive.process.call("f", (torch.ones(2),), {})
 
 
 def test_an_answer_of_another_type_is_named(isolated: Sandbox) -> None:
-    with running(isolated, "def f():\n    return {1, 2}") as alive:
-        with pytest.raises(RaisedByStudent, match="a set cannot be returned"):
-            alive.process.call("f", (), {})
+    with (
+        running(isolated, "def f():\n    return {1, 2}") as alive,
+        pytest.raises(RaisedByStudent, match="a set cannot be returned"),
+    ):
+        alive.process.call("f", (), {})
 
 
 def test_frames_forged_by_a_thread_end_in_a_finding_and_not_in_a_grade(isolated: Sandbox) -> None:
