@@ -16,7 +16,7 @@ from rich.table import Table
 from autograder import demo as demonstration
 from autograder import notebook as notebooks
 from autograder import release as releases
-from autograder.classrun import ClassResult, grade_class
+from autograder.classrun import ClassResult, grade_class, handed_in
 from autograder.grade import Tell, prepare
 from autograder.lab import Lab
 from autograder.records import Check, Outcome
@@ -34,10 +34,14 @@ EXPECTED = (
     notebooks.NotebookError,
     FileNotFoundError,
     NotADirectoryError,
-    typer.BadParameter,
 )
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Release labs, grade submissions.",
+)
 notebook_app = typer.Typer(no_args_is_help=True, help="Source notebooks as text, and back.")
 app.add_typer(notebook_app, name="notebook")
 console = Console()
@@ -57,14 +61,14 @@ def release(
     for lab in [find_lab(name) for name in labs] if labs else LABS:
         if not check:
             for path in releases.release(lab, SOURCE, RELEASE):
-                console.print(f"wrote {path}")
+                console.print(f"wrote {path}", soft_wrap=True)
         elif stale := releases.drift(lab, SOURCE, RELEASE):
             raise typer.BadParameter(
                 f"release/{lab.folder} is not what source/ makes: {', '.join(stale)}. "
                 f"Run `course release {lab.number}` and commit the result."
             )
         else:
-            console.print(f"release/{lab.folder} is up to date")
+            console.print(f"release/{lab.folder} is up to date", soft_wrap=True)
 
 
 @app.command()
@@ -77,6 +81,10 @@ def grade(
     """Grade what is not graded yet, and write a report per student and a class page."""
     if not submissions.is_dir():
         raise typer.BadParameter(f"{submissions} is not a folder of submissions")
+    if not handed_in(submissions):
+        raise typer.BadParameter(
+            f"{submissions} holds no submissions; it needs one folder or zip per student"
+        )
     lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
     with progress() as tell:
         result = grade_class(
@@ -94,10 +102,10 @@ def demo(
     """Release a lab, grade sample submissions of it, and write a report to look at."""
     lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
     releases.release(lab, SOURCE, RELEASE)
-    handed_in = demonstration.hand_in(lab, SOURCE, RELEASE, SAMPLES, out)
+    submissions = demonstration.hand_in(lab, SOURCE, RELEASE, SAMPLES, out)
     with progress() as tell:
         result = grade_class(
-            handed_in, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
+            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
         )
     demonstration.write_summary(result, out / "summary.json")
     show(lab, result)
@@ -162,7 +170,7 @@ def show(lab: Lab, result: ClassResult) -> None:
     for refusal in result.refused:
         table.add_row(refusal.student, "refused", refusal.reason)
     console.print(table)
-    console.print(f"Open {result.page} in a browser.")
+    console.print(f"Open {result.page} in a browser.", soft_wrap=True)
 
 
 def measured(check: Check) -> str:
@@ -174,10 +182,10 @@ def measured(check: Check) -> str:
 
 
 def main() -> None:
-    """Bad input is one paragraph and exit code 1; COURSE_DEBUG=1 shows the traceback."""
+    """Bad input is one paragraph and an exit code; COURSE_DEBUG=1 shows the traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        app(standalone_mode=False)
+        app()
     except EXPECTED as error:
         if os.environ.get("COURSE_DEBUG") == "1":
             raise

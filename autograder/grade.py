@@ -23,6 +23,7 @@ from autograder.records import (
 )
 from autograder.run import ProcessGone, run
 from autograder.sandbox import Sandbox
+from labkit import data
 
 Tell = Callable[[str], None]  # what is being done now, for a progress display
 
@@ -39,6 +40,9 @@ class Grader:
 
 def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> Grader:
     """Read the lab's source notebooks, and measure its baseline on this machine."""
+    for name in lab.datasets:
+        tell(f"looking for the data set {name}")
+        data.load(data.IMAGE_SETS[name], "train")  # fetched now: the sandbox has no network
     ruler = Ruler(lab, sandbox, machine.describe(sandbox))
     sources = {name: notebook.read(source / lab.folder / f"{name}.ipynb") for name in lab.notebooks}
     tell(f"measuring the baseline {lab.artefact.baseline}")

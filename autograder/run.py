@@ -16,10 +16,11 @@ from typing import Any
 from autograder import wire
 from autograder.lab import Lab
 from autograder.records import Cell, CellRun, Finding, Notebook
-from autograder.sandbox import DATA, Sandbox
+from autograder.sandbox import DATA, Sandbox, SandboxUnavailable
 from labkit import data
 
 MAX_RESTARTS = 3
+START_S = 60  # for a worker to import what it needs, on a busy machine
 
 
 class ProcessGone(Exception):
@@ -53,6 +54,14 @@ class StudentProcess:
         self.process = sandbox.start(arguments, reads, lab.limits)
         self.count = 0
         self.gone: str | None = None
+        try:
+            self._ask({"do": "execute", "source": ""}, b"", START_S)
+        except ProcessGone as gone:  # no line of the student's has run: the fault is ours
+            places = ", ".join(map(str, reads.values()))
+            raise SandboxUnavailable(
+                "the sandbox ended before any student code ran; can the lab's data sets be read "
+                f"({places}), and is there memory left? {gone}"
+            ) from gone
 
     def execute(self, cell: Cell, seconds: float) -> CellRun:
         reply, _ = self._ask({"do": "execute", "source": cell.source}, b"", seconds)

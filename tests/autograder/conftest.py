@@ -12,6 +12,7 @@ from autograder.intake import seal
 from autograder.records import Evidence, Submission
 from autograder.samples import Sample, write
 from autograder.sandbox import Sandbox
+from labkit import data
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,8 @@ def cells(source: Path) -> list[notebook.SourceCell]:
 
 @pytest.fixture(scope="session")
 def isolated() -> Sandbox:
+    """A sandbox, and the data that its processes read in the cache."""
+    data.cifar10("train")
     return sandbox.find(allow_unsafe=False)
 
 

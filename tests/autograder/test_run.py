@@ -12,7 +12,7 @@ import torch
 from autograder import hidden
 from autograder.records import Cell, Notebook
 from autograder.run import ProcessGone, RaisedByStudent, Run, run
-from autograder.sandbox import Sandbox
+from autograder.sandbox import NoSandbox, Sandbox, SandboxUnavailable
 
 LAB = replace(minilab.LAB, limits=replace(minilab.LAB.limits, wall_clock_s=30, cell_s=4, call_s=3))
 
@@ -27,6 +27,17 @@ def running(isolated: Sandbox, *sources: str) -> Iterator[Run]:
 def _output(isolated: Sandbox, source: str) -> str:
     with running(isolated, source) as alive:
         return alive.cells[0].output + alive.cells[0].error
+
+
+def test_a_sandbox_that_does_not_start_is_our_fault_and_no_finding(
+    isolated: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "absent"))
+    with (
+        pytest.raises(SandboxUnavailable, match="before any student code ran"),
+        running(isolated, "x = 1"),
+    ):
+        pass
 
 
 def test_cells_share_names_and_report_their_output(isolated: Sandbox) -> None:
@@ -172,3 +183,10 @@ def test_a_collected_file_is_bytes_and_a_missing_one_is_none(isolated: Sandbox) 
     with running(isolated, "open('/out/model.onnx', 'wb').write(b'abc')") as alive:
         assert alive.process.collect("model.onnx") == b"abc"
         assert alive.process.collect("other") is None
+
+
+def test_without_a_sandbox_cells_run_too_and_the_evidence_says_so() -> None:
+    unsafe = NoSandbox()
+    with running(unsafe, "x = 1", "def f():\n    return x + 1") as alive:
+        assert alive.process.call("f", (), {}) == 2
+    assert any("no sandbox" in lack for lack in unsafe.missing)
