@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check release bench
+.PHONY: help setup demo test check release calibrate
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -12,10 +12,7 @@ demo: setup     ## Release lab 3.1, grade sample submissions, write out/demo/ind
 	@$(BIN)/course demo
 
 test: setup check ## The whole suite, as CI runs it
-	@$(BIN)/python -m pytest -m "not slow"
-
-test-slow: setup ## What takes minutes: the demo from end to end
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest
 
 check: setup    ## Format, lint, types, and no drift between source/ and release/
 	@$(BIN)/ruff format --check --quiet .

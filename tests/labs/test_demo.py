@@ -25,7 +25,6 @@ def _artefact_points(graded: dict[str, Any]) -> list[float | None]:
     return [graded["checks"][name]["points"] for name in names]
 
 
-@pytest.mark.slow
 def test_the_reference_earns_all_points(summary: dict[str, Any]) -> None:
     graded = summary["instructor"]
     missing = [check for check in graded["checks"].values() if check["points"] is None]
@@ -33,7 +32,6 @@ def test_the_reference_earns_all_points(summary: dict[str, Any]) -> None:
     assert all("avx512_vnni" in check["note"] for check in missing)
 
 
-@pytest.mark.slow
 def test_the_unmodified_model_and_an_attack_earn_no_artefact_points(
     summary: dict[str, Any],
 ) -> None:
@@ -41,12 +39,10 @@ def test_the_unmodified_model_and_an_attack_earn_no_artefact_points(
         assert not any(_artefact_points(summary[name])), name
 
 
-@pytest.mark.slow
 def test_an_empty_release_earns_nothing(summary: dict[str, Any]) -> None:
     assert summary["empty"]["points"] == 0
 
 
-@pytest.mark.slow
 def test_a_crash_costs_its_own_exercises_alone(summary: dict[str, Any]) -> None:
     lost = {name for name, check in summary["crash"]["checks"].items() if check["points"] == 0}
     assert lost == {
