@@ -4,8 +4,10 @@ There is no queue and no state beside the evidence files, so a run that was kill
 is started again, and nobody is graded twice.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from autograder import evidence, grade
@@ -14,7 +16,10 @@ from autograder.intake import seal
 from autograder.lab import Lab
 from autograder.records import Evidence, Refusal, Submission, Verdict
 from autograder.report import Graded, write_class_page, write_report
+from autograder.sandbox import SandboxUnavailable
 from autograder.verdict import decide
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,22 +38,55 @@ def grade_class(
         submissions: a folder with one folder or zip per student.
         prepare: called only if there is something to grade; it measures the baseline.
     """
-    grader: Grader | None = None
-    graded, refused = [], []
-    for path in handed_in(submissions):
-        sealed = seal(path, lab, out / "sealed")
-        if isinstance(sealed, Refusal):
-            refused.append(sealed)
-            continue
-        known = settled(sealed, lab, out)
-        if known is None:
-            grader = grader or prepare()
-            known = grade.grade(sealed, grader, out, tell)
-        graded.append(Graded(known, decide(lab, known)))
+    once = cache(prepare)
+    graded, refused = [], list[Refusal]()
+    entries = handed_in(submissions)
+    for number, path in enumerate(entries, start=1):
+        tell_place = partial(_tell_place, tell, number, len(entries))
+        found = _known_or_graded(path, lab, once, out, tell_place)
+        if isinstance(found, Refusal):
+            refused.append(found)
+        else:
+            graded.append(Graded(found, decide(lab, found)))
     for item in graded:
         write_report(lab, item.evidence, item.verdict, out)
     page = write_class_page(lab, graded, refused, out)
     return ClassResult(tuple(graded), tuple(refused), page)
+
+
+def _known_or_graded(
+    path: Path, lab: Lab, prepare: Callable[[], Grader], out: Path, tell: grade.Tell
+) -> Evidence | Refusal:
+    """One submission may bring the grader down, but never the class run with it."""
+    try:
+        sealed = seal(path, lab, out / "sealed")
+        if isinstance(sealed, Refusal):
+            return sealed
+        known = settled(sealed, lab, out)
+    except Exception as error:
+        return _our_fault(path, error)
+    if known is not None:
+        return known
+    grader = prepare()
+    try:
+        return grade.grade(sealed, grader, out, tell)
+    except SandboxUnavailable:
+        raise  # holds for every submission: nobody can be graded
+    except Exception as error:
+        return _our_fault(path, error)
+
+
+def _our_fault(path: Path, error: Exception) -> Refusal:
+    log.exception("grading %s failed", path.name)
+    reason = (
+        f"The grader failed on this submission ({type(error).__name__}: {error}). That is our "
+        "fault; nothing is lost, and the next run grades it again."
+    )
+    return Refusal(path.name.removesuffix(".zip"), reason)
+
+
+def _tell_place(tell: grade.Tell, number: int, count: int, what: str) -> None:
+    tell(f"{number} of {count}, {what}")
 
 
 def handed_in(submissions: Path) -> list[Path]:
@@ -65,7 +103,10 @@ def settled(submission: Submission, lab: Lab, out: Path) -> Evidence | None:
     path = grade.evidence_path(submission.student, out)
     if not path.is_file():
         return None
-    known = evidence.read(path)
+    try:
+        known = evidence.read(path)
+    except ValueError:
+        return None  # written by another version of the grader, or cut off: graded again
     verdict: Verdict = decide(lab, known)
     same = known.submission.receipt == submission.receipt
     return known if same and not verdict.open else None

@@ -34,7 +34,7 @@ from autograder.sandbox import Sandbox
 from labkit import baselines, data, export
 from labkit.timing import Pair
 
-INFERENCE_LIMITS = Limits(wall_clock_s=600)
+INFERENCE_LIMITS = Limits(wall_clock_s=180)
 CANDIDATE, BASELINE = "/in/candidate.onnx", "/in/baseline.onnx"
 
 

@@ -14,6 +14,7 @@ from autograder.records import Cell, Finding, HandGraded, Notebook, Submission
 
 MAX_CELL_CHARACTERS = 100_000
 MAX_CELLS = 500
+MAX_NOTEBOOK_BYTES = 16 * 1024**2  # parsed, JSON takes some thirty times its bytes
 
 
 @dataclass
@@ -53,6 +54,12 @@ def _read(name: str, source: Sequence[SourceCell], submission: Submission) -> Th
     file = f"{name}.ipynb"
     if file not in {sealed.path for sealed in submission.files}:
         message = f"{file} is not in the submission, so nothing of it could be graded."
+        return Theirs(findings=[Finding(file, message)])
+    if (submission.root / file).stat().st_size > MAX_NOTEBOOK_BYTES:
+        message = (
+            f"{file} has more than {MAX_NOTEBOOK_BYTES} bytes, so it was not read. Clear its "
+            "outputs (Edit, Clear Outputs of All Cells), save, and hand it in once more."
+        )
         return Theirs(findings=[Finding(file, message)])
     try:
         node = nbformat.reads((submission.root / file).read_text("utf-8"), as_version=4)

@@ -22,6 +22,7 @@ from labkit.models import Mlp, ResNet, build, spec_from_dict, spec_to_dict
 
 HEADER = struct.Struct(">QQ")
 MAX_FRAME_BYTES = 256 * 1024**2
+MAX_DOCUMENT_BYTES = 8 * 1024**2  # parsed, JSON takes some thirty times its bytes
 MAX_DEPTH = 32
 
 Message = dict[str, Any]
@@ -33,8 +34,7 @@ class WireError(Exception):
 
 def write_frame(stream: BinaryIO, message: Message, blob: bytes = b"") -> None:
     document = json.dumps(message, allow_nan=False).encode()
-    if len(document) + len(blob) > MAX_FRAME_BYTES:
-        raise WireError(f"{len(document) + len(blob)} bytes; at most {MAX_FRAME_BYTES} may cross")
+    _check_sizes(len(document), len(blob))
     stream.write(HEADER.pack(len(document), len(blob)) + document + blob)
     stream.flush()
 
@@ -47,8 +47,7 @@ def read_frame(stream: BinaryIO) -> tuple[Message, bytes]:
         WireError: what came is not a frame, or is too large.
     """
     document_bytes, blob_bytes = HEADER.unpack(_read_exactly(stream, HEADER.size))
-    if document_bytes + blob_bytes > MAX_FRAME_BYTES:
-        raise WireError(f"{document_bytes + blob_bytes} bytes; at most {MAX_FRAME_BYTES} may cross")
+    _check_sizes(document_bytes, blob_bytes)
     document = _read_exactly(stream, document_bytes)
     blob = _read_exactly(stream, blob_bytes)
     try:
@@ -84,6 +83,14 @@ def decode(tree: Any, blob: bytes) -> Any:
         raise
     except Exception as error:  # whatever a forged frame provokes is the sender's fault
         raise WireError(f"a value that cannot be read: {error}") from error
+
+
+def _check_sizes(document_bytes: int, blob_bytes: int) -> None:
+    if document_bytes > MAX_DOCUMENT_BYTES or document_bytes + blob_bytes > MAX_FRAME_BYTES:
+        raise WireError(
+            f"{document_bytes} bytes of values and {blob_bytes} of tensors; at most "
+            f"{MAX_DOCUMENT_BYTES} and {MAX_FRAME_BYTES} in all may cross"
+        )
 
 
 def _encode(value: object, tensors: dict[str, Tensor], depth: int) -> Any:

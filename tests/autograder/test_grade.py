@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import minilab
 import pytest
 
 from autograder import classrun, evidence
 from autograder.grade import Grader
-from autograder.records import Artefact, Evidence, Finding, Outcome, Verdict
+from autograder.records import Artefact, Evidence, Finding, Outcome, Submission, Verdict
 from autograder.verdict import decide
 
 Graded = Callable[[dict[str, str]], Evidence]
@@ -139,6 +140,26 @@ def test_a_class_run_grades_each_submission_once_and_reports_all(
     assert len(again.graded) == 2
     if not first.graded[0].verdict.open:
         assert len(asked) == 2  # once for the first run, once for ben
+
+
+def test_a_submission_that_brings_the_grader_down_does_not_take_the_class_along(
+    grader: Grader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for student in ("anna", "ben"):
+        (tmp_path / "in" / student).mkdir(parents=True)
+    grade_one = classrun.grade.grade
+
+    def breaks_on_anna(submission: Submission, *rest: Any) -> Evidence:
+        if submission.student == "anna":
+            raise RuntimeError("a bug of ours")
+        return grade_one(submission, *rest)
+
+    monkeypatch.setattr(classrun.grade, "grade", breaks_on_anna)
+    out = tmp_path / "out"
+    result = classrun.grade_class(tmp_path / "in", minilab.LAB, lambda: grader, out, lambda _: None)
+    assert [item.evidence.submission.student for item in result.graded] == ["ben"]
+    assert "our fault" in result.refused[0].reason
+    assert not (out / "evidence" / "anna.jsonl").exists()
 
 
 def test_a_check_without_its_hardware_is_open_and_not_failed(

@@ -89,9 +89,9 @@ def test_a_blob_that_is_not_safetensors_is_refused() -> None:
 
 
 def test_a_frame_that_announces_too_much_is_not_read() -> None:
-    stream = io.BytesIO(wire.HEADER.pack(2**40, 0))
-    with pytest.raises(wire.WireError, match="at most"):
-        wire.read_frame(stream)
+    for sizes in ((2**40, 0), (10, 2**40), (wire.MAX_DOCUMENT_BYTES + 1, 0)):
+        with pytest.raises(wire.WireError, match="at most"):
+            wire.read_frame(io.BytesIO(wire.HEADER.pack(*sizes)))
 
 
 def test_frames_follow_each_other() -> None:
