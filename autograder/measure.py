@@ -92,6 +92,12 @@ class Ruler:
             "threads": self.machine.cores,
         }
         answers = self._ask(request, [images[part].numpy() for part in parts], {CANDIDATE: model})
+        for part, answer in zip(parts, answers, strict=True):
+            if answer.ndim != 2 or answer.shape != (len(part), answers[0].shape[-1]):
+                raise DoesNotRun(
+                    f"it answers a batch of {len(part)} images with the shape {answer.shape}; "
+                    "expected one row of logits per image, for any batch size"
+                )
         logits = torch.cat([torch.from_numpy(answer) for answer in answers])
         restored = torch.empty_like(logits)
         restored[order] = logits

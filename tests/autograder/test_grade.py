@@ -102,6 +102,26 @@ def test_a_model_of_the_wrong_class_count_is_explained(graded: Graded) -> None:
     assert "one logit for each of 10 classes" in kept.note
 
 
+def test_a_model_that_ignores_its_batch_is_explained(graded: Graded) -> None:
+    """The output is averaged over the batch: one row, however many images."""
+    build = (
+        f"{NAIVE}\n"
+        "import os, onnx\n"
+        "model = onnx.load('model.onnx')\n"
+        "model.graph.node[-1].output[0] = 'rows'\n"
+        "mean = onnx.helper.make_node('ReduceMean', ['rows', 'axes'], ['logits'])\n"
+        "model.graph.node.append(mean)\n"
+        "axes = onnx.numpy_helper.from_array(torch.tensor([0]).numpy(), 'axes')\n"
+        "model.graph.initializer.append(axes)\n"
+        "onnx.save(model, os.environ['LABKIT_OUT'] + '/model.onnx')\n"
+        "os.remove('model.onnx')"  # or labkit.submit would hand in the good one
+    )
+    found = graded({"build": build})
+    kept = next(m for m in found.measurements if m.metric == "accuracy_kept")
+    assert kept.value is None
+    assert "expected one row of logits per image" in kept.note
+
+
 def test_evidence_comes_back_as_it_was_written(graded: Graded, tmp_path: Path) -> None:
     found = graded({"build": "pass"})
     evidence.write(found, tmp_path / "copy.jsonl")
