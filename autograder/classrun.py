@@ -5,6 +5,7 @@ is started again, and nobody is graded twice.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from autograder import evidence, grade
 from autograder.grade import Grader
-from autograder.intake import seal
+from autograder.intake import seal, student_of
 from autograder.lab import Lab
 from autograder.records import Evidence, Refusal, Submission, Verdict
 from autograder.report import Graded, write_class_page, write_report
@@ -41,7 +42,12 @@ def grade_class(
     once = cache(prepare)
     graded, refused = [], list[Refusal]()
     entries = handed_in(submissions)
+    handed_in_by = Counter(student_of(path) for path in entries)
     for number, path in enumerate(entries, start=1):
+        if handed_in_by[student := student_of(path)] > 1:
+            reason = f"{path.name}: {student} handed in twice; leave one folder or zip of the name."
+            refused.append(Refusal(student, reason))
+            continue
         tell_place = partial(_tell_place, tell, number, len(entries))
         found = _known_or_graded(path, lab, once, out, tell_place)
         if isinstance(found, Refusal):
@@ -82,7 +88,7 @@ def _our_fault(path: Path, error: Exception) -> Refusal:
         f"The grader failed on this submission ({type(error).__name__}: {error}). That is our "
         "fault; nothing is lost, and the next run grades it again."
     )
-    return Refusal(path.name.removesuffix(".zip"), reason)
+    return Refusal(student_of(path), reason)
 
 
 def _tell_place(tell: grade.Tell, number: int, count: int, what: str) -> None:
@@ -90,12 +96,8 @@ def _tell_place(tell: grade.Tell, number: int, count: int, what: str) -> None:
 
 
 def handed_in(submissions: Path) -> list[Path]:
-    """One entry per student; files that belong to nobody, such as .DS_Store, are passed over."""
-    return sorted(
-        path
-        for path in submissions.iterdir()
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix == ".zip")
-    )
+    """One entry per student. What is no folder and no zip is refused later, with the reason."""
+    return sorted(path for path in submissions.iterdir() if not path.name.startswith("."))
 
 
 def settled(submission: Submission, lab: Lab, out: Path) -> Evidence | None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -168,7 +169,7 @@ def show(lab: Lab, result: ClassResult) -> None:
             str(len(verdict.open)),
         )
     for refusal in result.refused:
-        table.add_row(refusal.student, "refused", refusal.reason)
+        table.add_row(escape(refusal.student), "refused", escape(refusal.reason))
     console.print(table)
     console.print(f"Open {result.page} in a browser.", soft_wrap=True)
 
@@ -189,7 +190,7 @@ def main() -> None:
     except EXPECTED as error:
         if os.environ.get("COURSE_DEBUG") == "1":
             raise
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 

@@ -15,7 +15,8 @@ def hand_in(lab: Lab, source: Path, release: Path, sample_folder: Path, out: Pat
     found = samples.read_all(sample_folder / lab.folder)
     if not found:
         raise SampleError(f"there are no samples of {lab.folder} in {sample_folder}")
-    shutil.rmtree(out, ignore_errors=True)
+    for folder in ("submissions", "evidence"):  # only what a demo writes: `out` may be any folder
+        shutil.rmtree(out / folder, ignore_errors=True)
     for sample in found:
         samples.write(sample, source / lab.folder, release / lab.folder, out / "submissions")
     return out / "submissions"

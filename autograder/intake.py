@@ -42,7 +42,7 @@ def seal(path: Path, lab: Lab, vault: Path) -> Submission | Refusal:
         path: a folder, or a zip file; its name without `.zip` is the student's.
         vault: where the private copy is made, in a folder of the student's name.
     """
-    student = path.name.removesuffix(".zip")
+    student = student_of(path)
     if not STUDENT.fullmatch(student):
         reason = f"{student!r} cannot be a student's name; use letters, digits and any of ._@+-"
         return Refusal(student, reason)
@@ -56,12 +56,17 @@ def seal(path: Path, lab: Lab, vault: Path) -> Submission | Refusal:
     try:
         with zipfile.ZipFile(path) as archive:
             return _sealed(student, lab, root, *_from_zip(archive, lab, root))
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # zipfile lets several types through on a damaged directory
         reason = (
             f"{path.name} is not a zip file that can be opened ({error}). Pack the notebooks "
             "again, without a password, and hand the zip in once more."
         )
         return Refusal(student, reason)
+
+
+def student_of(path: Path) -> str:
+    """The name of a folder, or of a zip without its ending."""
+    return path.stem if path.suffix.lower() == ".zip" else path.name
 
 
 def _sealed(
@@ -84,10 +89,13 @@ def _from_folder(folder: Path, lab: Lab, root: Path) -> tuple[list[SealedFile], 
     files, findings = [], list[Finding]()
     for item in _within_limits(offered, lab, findings):
         # O_NOFOLLOW and the check on the open file: what was a file may have become a link.
-        descriptor = os.open(folder / item.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as source:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                files.append(_copy(source, item.path, lab, root))
+        try:
+            descriptor = os.open(folder / item.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as source:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    files.append(_copy(source, item.path, lab, root))
+        except OSError as error:
+            findings.append(_unreadable(item.path, error))
     return files, findings
 
 
@@ -111,8 +119,11 @@ def _from_zip(
     offered = [_offered_member(info, prefix) for info in members.values()]
     files, findings = [], list[Finding]()
     for item in _within_limits(offered, lab, findings):
-        with archive.open(prefix + item.path) as source:
-            files.append(_copy(source, item.path, lab, root))  # type: ignore[arg-type]
+        try:
+            with archive.open(prefix + item.path) as source:
+                files.append(_copy(source, item.path, lab, root))  # type: ignore[arg-type]
+        except Exception as error:  # each compression raises its own on damaged bytes
+            findings.append(_unreadable(item.path, error))
     return files, findings
 
 
@@ -152,6 +163,11 @@ def _within_limits(offered: list[Offered], lab: Lab, findings: list[Finding]) ->
             continue
         total, count = total + item.size_bytes, count + 1
         yield item
+
+
+def _unreadable(path: str, error: Exception) -> Finding:
+    message = f"This file could not be read ({error}). It was set aside, and the rest was graded."
+    return Finding(path[:200], message)
 
 
 def _problem_of_name(path: str) -> str:

@@ -67,7 +67,8 @@ class Threshold:
     unit: str
     points: int
     basis: str  # where the numbers come from; shown to staff, never to students
-    after: Metric | None = None  # earns only if this one earned: an uncompressed model keeps 100 %
+    # Earns only if each of these earned: an uncompressed model keeps 100 %, an empty one is fast.
+    needs: tuple[Metric, ...] = ()
     requires: Requirement = Requirement()
 
     def __post_init__(self) -> None:
@@ -102,11 +103,11 @@ class Lab:
         metrics = [threshold.metric for threshold in self.thresholds]
         if len(set(metrics)) != len(metrics):
             raise ValueError(f"{self.folder}: a metric has two thresholds: {metrics}")
-        for index, threshold in enumerate(self.thresholds):
-            if threshold.after is not None and threshold.after not in metrics[:index]:
+        for threshold in self.thresholds:
+            if unknown := set(threshold.needs) - set(metrics):
                 raise ValueError(
-                    f"{self.folder}: {threshold.metric} comes after {threshold.after}, "
-                    f"which must stand before it; there stand {metrics[:index]}"
+                    f"{self.folder}: {threshold.metric} needs {sorted(unknown)}, which have no "
+                    f"threshold; there are {metrics}"
                 )
 
     @property

@@ -84,6 +84,8 @@ def _sort(
         cell_id = _id(cell)
         if cell_id in theirs.answers:
             theirs.findings.append(_duplicate(name, cell_id))
+            if cell.cell_type == "code":  # the second half of a cell that was split
+                theirs.extras.setdefault(before, []).append(text)
         elif cell_id in known and cell.cell_type == known[cell_id].kind:
             theirs.answers[cell_id] = text
             before = cell_id
@@ -95,11 +97,15 @@ def _sort(
 
 def _id(cell: nbformat.NotebookNode) -> str:
     """nbgrader's id if there is one: editors keep metadata where they renew cell ids."""
-    return str(cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id", ""))
+    marks = cell.metadata.get("nbgrader")
+    grade_id = marks.get("grade_id") if isinstance(marks, dict) else None
+    return str(grade_id or cell.get("id", ""))
 
 
 def _duplicate(name: str, cell_id: str) -> Finding:
-    return Finding(f"{name}, cell {cell_id}", "This cell stands twice; the first one counts.")
+    return Finding(
+        f"{name}, cell {cell_id}", "This id stands twice. Both cells were run, in their order."
+    )
 
 
 def _absent(name: str, cell: SourceCell) -> Finding:

@@ -28,6 +28,7 @@ from autograder.lab import Limits
 STUDENT_UID = 60001
 HOME, OUT, DATA, COURSE = "/home/student", "/out", "/data", "/course"
 MPL_CONFIG = "/tmp/matplotlib"
+PACKAGED_DATA = Path("/usr/share/datasets")
 _PASSWD = f"student:x:{STUDENT_UID}:{STUDENT_UID}::{HOME}:/bin/sh\n"
 _GROUP = f"student:x:{STUDENT_UID}:\n"
 _PARENT_MODE = (
@@ -224,6 +225,8 @@ def _memory_file(name: str, text: str) -> int:
 def _system(passwd: int, group: int, limits: Limits) -> list[str]:
     size = str(limits.output_bytes)
     argv = ["--ro-bind", "/usr", "/usr"]
+    if PACKAGED_DATA.is_dir():  # a data set's package brings its test part along
+        argv += ["--tmpfs", str(PACKAGED_DATA)]
     for link in ("lib", "lib64", "bin", "sbin"):
         argv += ["--symlink", f"usr/{link}", f"/{link}"]
     argv += [*_PARENT_MODE, "/etc", "--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]

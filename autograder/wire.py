@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from labkit.models import Mlp, ResNet, build, spec_from_dict, spec_to_dict
+from labkit.models import Mlp, ResNet, ResNetSpec, build, spec_from_dict, spec_to_dict
 
 HEADER = struct.Struct(">QQ")
 MAX_FRAME_BYTES = 256 * 1024**2
@@ -118,6 +118,8 @@ def _encode(value: object, tensors: dict[str, Tensor], depth: int) -> Any:
 
 def _encode_number(value: float | np.generic) -> Any:
     number = value.item() if isinstance(value, np.generic) else float(value)
+    if not isinstance(number, bool | int | float):
+        raise WireError(f"a {type(value).__name__} cannot cross; use real numbers")
     if isinstance(number, float) and not math.isfinite(number):
         raise WireError(f"the number {number} is not finite")
     return number
@@ -139,6 +141,8 @@ def _store(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
 
 
 def _check_finite(tensor: Tensor) -> None:
+    if tensor.is_complex():
+        raise WireError(f"a tensor of {tensor.dtype} cannot cross; use real numbers")
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
         raise WireError(f"a tensor of shape {tuple(tensor.shape)} holds NaN or infinite values")
 
@@ -183,8 +187,12 @@ def _decode_model(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Res
     state = {key: tensors[index] for key, index in tree["state"].items()}
     for part in state.values():
         _check_finite(part)
+    spec = spec_from_dict(tree["model"])
+    layers = spec.blocks if isinstance(spec, ResNetSpec) else len(spec.hidden)
+    if not isinstance(layers, int) or layers > len(state):
+        raise WireError(f"a model spec with {layers} layers for {len(state)} tensors")
     with torch.device("meta"):  # a forged spec must not allocate what no tensor backs
-        model = build(spec_from_dict(tree["model"]))
+        model = build(spec)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()
 

@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,7 +38,11 @@ class Worker:
             while True:
                 request, blob = wire.read_frame(self.requests)
                 reply, reply_blob = self.answer(request, blob)
-                wire.write_frame(self.replies, {**reply, "id": request["id"]}, reply_blob)
+                try:
+                    wire.write_frame(self.replies, {**reply, "id": request["id"]}, reply_blob)
+                except (wire.WireError, ValueError) as error:  # too large, or not JSON after all
+                    refusal = _raised("WireError", str(error)[:2000])
+                    wire.write_frame(self.replies, {**refusal, "id": request["id"]})
 
     def answer(self, request: wire.Message, blob: bytes) -> tuple[wire.Message, bytes]:
         if request["do"] == "execute":
@@ -49,12 +52,10 @@ class Worker:
         return self.call(request["name"], request["args"], blob)
 
     def execute(self, source: str) -> wire.Message:
-        start = time.monotonic()
         with capture_output(display=False) as captured:
             result = self.shell.run_cell(source, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         return {
-            "seconds": time.monotonic() - start,
             "output": captured.stdout[: self.log_bytes],
             "error": "" if error is None else _formatted(error)[-self.log_bytes :],
         }

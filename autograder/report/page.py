@@ -46,7 +46,7 @@ class ArtefactRow:
     check: Check
     value: str  # with interval and unit; empty when nothing was measured
     need: str  # what full points need
-    after: str  # the metric that must earn first; empty if none
+    needs: str  # the metrics that must earn too; empty if none
     details: tuple[tuple[str, str], ...]
     chart: Markup | None
 
@@ -176,7 +176,7 @@ def _artefact_row(
         check=check,
         value=value_in_words(measurement, threshold.unit),
         need=_need(threshold),
-        after=METRIC_NAMES[threshold.after] if threshold.after else "",
+        needs=" and ".join(METRIC_NAMES[metric] for metric in threshold.needs),
         details=tuple((text.words(key), _detail(value)) for key, value in details.items()),
         chart=chart(threshold, measurement, artefact) if measurement else None,
     )

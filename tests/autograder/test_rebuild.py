@@ -70,13 +70,24 @@ def test_a_renamed_solution_still_runs_as_a_cell_of_the_student(
     assert order.index(added.id) < order.index("test-double")
 
 
-def test_an_id_that_stands_twice_counts_once(rebuilt: Callable[[Edit], Notebook]) -> None:
+def test_an_id_that_stands_twice_runs_twice_and_is_said(
+    rebuilt: Callable[[Edit], Notebook],
+) -> None:
     def duplicate(document: list[dict[str, Any]]) -> None:
-        document.append({**_cell(document, "double"), "source": "double = None"})
+        document.append({**_cell(document, "double"), "source": "half = None"})
 
     notebook = rebuilt(duplicate)
     assert "return x * 2" in _source(notebook, "double")
+    assert any(cell.source == "half = None" for cell in notebook.cells)
     assert "twice" in notebook.findings[0].message
+
+
+@pytest.mark.parametrize("marks", [[], None, 3, {"grade_id": None}])
+def test_damaged_metadata_of_one_cell_costs_nothing(
+    rebuilt: Callable[[Edit], Notebook], marks: object
+) -> None:
+    edit = lambda document: _cell(document, "double").update(metadata={"nbgrader": marks})  # noqa: E731
+    assert "return x * 2" in _source(rebuilt(edit), "double")
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[]", '{"cells": 3}', '{"nbformat": 99}'])

@@ -22,12 +22,13 @@ from autograder.records import (
     Verdict,
 )
 from autograder.verdict import decide
+from course_config import LAB_3_1
 
 LAB = replace(
     minilab.LAB,
     thresholds=(
         Threshold("compression_ratio", 4.0, 2.0, "x", 10, "for tests"),
-        Threshold("speedup", 2.0, 1.0, "x", 10, "for tests", after="compression_ratio"),
+        Threshold("speedup", 2.0, 1.0, "x", 10, "for tests", needs=("compression_ratio",)),
     ),
 )
 SUBMISSION = Submission("a", LAB.folder, Path("/"), (), (), "", "2026-01-01T00:00:00+00:00")
@@ -120,6 +121,29 @@ def test_records_refuse_what_contradicts_itself() -> None:
         Measurement("speedup", None)
 
 
-def test_a_lab_refuses_a_threshold_that_waits_for_a_later_one() -> None:
-    with pytest.raises(ValueError, match="must stand before"):
-        replace(LAB, thresholds=tuple(reversed(LAB.thresholds)))
+def test_a_lab_refuses_a_threshold_that_needs_what_is_not_graded() -> None:
+    with pytest.raises(ValueError, match="have no threshold"):
+        replace(LAB, thresholds=LAB.thresholds[1:])
+
+
+def test_a_tiny_model_that_knows_nothing_earns_nothing() -> None:
+    evidence = Evidence(
+        SUBMISSION, (), {}, (), Finding("", ""),
+        (
+            _measured("compression_ratio", 2000),
+            _measured("accuracy_kept", 11),
+            _measured("speedup", 80),
+        ),
+        MACHINE, "0", "", (),
+    )  # fmt: skip
+    assert decide(LAB_3_1, evidence).points == 0
+
+
+def test_accuracy_is_settled_however_wide_its_interval() -> None:
+    """The hidden examples are fixed: measuring again would find the same."""
+    lab = replace(LAB, thresholds=(Threshold("accuracy_kept", 98, 90, "%", 8, "for tests"),))
+    evidence = Evidence(
+        SUBMISSION, (), {}, (), Finding("", ""), (_measured("accuracy_kept", 94, 1.0),),
+        MACHINE, "0", "", (),
+    )  # fmt: skip
+    assert decide(lab, evidence).points == 4
