@@ -18,6 +18,7 @@ from autograder import lab as demands
 from autograder.records import Artefact, Finding, TensorBytes
 
 MAX_NODES = 5000
+MAX_TENSORS = 10_000
 OPSETS = range(13, 24)
 OPERATORS = frozenset({
     "Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "Conv",
@@ -49,6 +50,8 @@ def load(raw: bytes | None, wanted: demands.Artefact, folder: Path) -> Artefact 
         model = _parse(raw, wanted)
         canonical, names = canonicalise(model)
         payload = canonical.SerializeToString(deterministic=True)
+        if len(payload) > wanted.max_bytes:
+            raise NotAcceptable(f"The model has {len(payload)} bytes; at most {wanted.max_bytes}.")
     except NotAcceptable as problem:
         return Finding(wanted.file, str(problem))
     except Exception as error:  # protobuf and numpy raise whatever a forged file provokes
@@ -145,6 +148,9 @@ def _check_graph(model: onnx.ModelProto) -> None:
         raise NotAcceptable(
             f"The graph has {len(model.graph.node)} nodes; at most {MAX_NODES} may be."
         )
+    if len(model.graph.initializer) > MAX_TENSORS:
+        count = len(model.graph.initializer)
+        raise NotAcceptable(f"The graph has {count} tensors; at most {MAX_TENSORS} may be.")
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version not in OPSETS:
             raise NotAcceptable(

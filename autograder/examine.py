@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from autograder.notebook import SourceCell
-from autograder.records import CellRun, Exercise
-from autograder.run import ProcessGone, RaisedByStudent, StudentProcess
+from autograder.records import Exercise
+from autograder.run import ProcessGone, RaisedByStudent, Run
 
 # What a hidden test may expect a function to raise; anything else arrives as RuntimeError.
 RERAISED: dict[str, type[Exception]] = {
@@ -23,19 +23,15 @@ RERAISED: dict[str, type[Exception]] = {
 }
 
 
-def examine(
-    notebook: str,
-    source: list[SourceCell],
-    runs: tuple[CellRun, ...],
-    process: StudentProcess,
-) -> list[Exercise]:
-    """The outcome of every test cell of one notebook."""
-    namespace = _namespace(source, process)
-    errors = {cell.id: cell.error for cell in runs}
+def examine(notebook: str, source: list[SourceCell], running: Run) -> list[Exercise]:
+    """The outcome of every test cell. A call that ends the process costs its own exercise alone."""
+    namespace = _namespace(source, running)
+    errors = {cell.id: cell.error for cell in running.cells}
     done = []
     for cell in source:
         if cell.role == "test":
-            message = _verdict(cell, dict(namespace))
+            running.revive()
+            message = _what_failed(cell, dict(namespace))
             done.append(
                 Exercise(
                     notebook=notebook,
@@ -67,19 +63,19 @@ def undefined_names(source: list[SourceCell]) -> dict[str, set[str]]:
     return missing
 
 
-def _namespace(source: list[SourceCell], process: StudentProcess) -> dict[str, Any]:
+def _namespace(source: list[SourceCell], running: Run) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "hidden_tests"}
     for statement in _imports(source):
         exec(compile(ast.Module([statement], []), "<imports>", "exec"), namespace)
     for name in student_names(source):
-        namespace[name] = _proxy(name, process)
+        namespace[name] = _proxy(name, running)
     return namespace
 
 
-def _proxy(name: str, process: StudentProcess) -> Callable[..., Any]:
+def _proxy(name: str, running: Run) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return process.call(name, args, kwargs)
+            return running.process.call(name, args, kwargs)
         except RaisedByStudent as raised:
             kind = RERAISED.get(raised.kind, RuntimeError)
             said = str(raised) if kind is not RuntimeError else f"{raised.kind}: {raised}"
@@ -89,7 +85,7 @@ def _proxy(name: str, process: StudentProcess) -> Callable[..., Any]:
     return call
 
 
-def _verdict(cell: SourceCell, namespace: dict[str, Any]) -> str:
+def _what_failed(cell: SourceCell, namespace: dict[str, Any]) -> str:
     """Empty if the hidden tests hold, else what the student is told."""
     code = compile(cell.hidden_tests, f"<hidden tests of {cell.id}>", "exec")
     try:

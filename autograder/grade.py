@@ -21,7 +21,7 @@ from autograder.records import (
     Notebook,
     Submission,
 )
-from autograder.run import ProcessGone, run
+from autograder.run import ProcessGone, RaisedByStudent, run
 from autograder.sandbox import Sandbox
 from labkit import data
 
@@ -101,13 +101,14 @@ def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> 
 def _run_notebook(name: str, submission: Submission, grader: Grader) -> _Ran:
     source = grader.sources[name]
     rebuilt = rebuild(name, source, submission)
+    findings = list(rebuilt.findings)
+    model = None
     with run(rebuilt, grader.lab, grader.ruler.sandbox) as running:
-        exercises = examine(name, source, running.cells, running.process)
-        findings = [*rebuilt.findings, *running.findings]
-        model = None
+        findings += running.findings
         if name == grader.lab.notebooks[-1]:
-            try:
+            try:  # before the hidden tests, which may end the process
                 model = running.process.collect(grader.lab.artefact.file)
-            except ProcessGone as gone:
+            except (ProcessGone, RaisedByStudent) as gone:
                 findings.append(Finding(name, str(gone)))
+        exercises = examine(name, source, running)
     return _Ran(rebuilt, running.cells, tuple(exercises), tuple(findings), model)

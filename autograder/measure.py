@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 import torch
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from autograder.latency import (
 )
 from autograder.machine import lacks
 from autograder.records import Artefact, Finding, Interval, Machine, Measurement
-from autograder.sandbox import Sandbox
+from autograder.sandbox import Sandbox, SandboxUnavailable
 from labkit import baselines, data, export
 from labkit.timing import Pair
 
@@ -124,6 +124,7 @@ class Ruler:
         timer.start()
         try:
             assert process.stdin is not None and process.stdout is not None
+            _await_ready(process.stdout)
             wire.write_frame(process.stdin, {**request, "batches": tree}, blob)  # type: ignore[arg-type]
             reply, reply_blob = wire.read_frame(process.stdout)  # type: ignore[arg-type]
             if "failed" in reply:
@@ -219,6 +220,14 @@ METHODS: dict[Metric, Callable[[Threshold, Artefact, Baseline, Ruler], Measureme
     "accuracy_kept": _accuracy_kept,
     "speedup": _speedup,
 }
+
+
+def _await_ready(replies: IO[bytes]) -> None:
+    try:
+        wire.read_frame(replies)  # type: ignore[arg-type]
+    except (EOFError, wire.WireError) as error:
+        message = f"the process that runs models did not start, so nothing was measured ({error})"
+        raise SandboxUnavailable(message) from error
 
 
 def _check_answer(answer: NDArray[Any], count: int, first: tuple[int, ...]) -> None:

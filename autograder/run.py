@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from autograder import wire
@@ -33,15 +31,6 @@ class RaisedByStudent(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-@dataclass
-class Run:
-    """One notebook's run: what its cells did, and the process that still answers."""
-
-    cells: tuple[CellRun, ...]
-    findings: tuple[Finding, ...]
-    process: "StudentProcess"
 
 
 class StudentProcess:
@@ -93,6 +82,8 @@ class StudentProcess:
     def collect(self, file: str) -> bytes | None:
         """A file of the output folder, or None if the notebook wrote none."""
         reply, blob = self._ask({"do": "collect", "file": file}, b"", self.lab.limits.call_s)
+        if "raised" in reply:
+            raise RaisedByStudent(_text(reply, "raised"), _text(reply, "message"))
         return None if reply.get("missing") is not False else blob
 
     def end(self) -> None:
@@ -104,17 +95,6 @@ class StudentProcess:
             with suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-
-    def __enter__(self) -> "StudentProcess":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
 
     def _ask(
         self, message: wire.Message, blob: bytes, seconds: float
@@ -143,25 +123,51 @@ class StudentProcess:
         return reply, reply_blob
 
 
+class Run:
+    """One notebook's run: what its cells did, and a process that answers for its functions."""
+
+    def __init__(self, notebook: Notebook, lab: Lab, sandbox: Sandbox) -> None:
+        self.notebook, self.lab, self.sandbox = notebook, lab, sandbox
+        self.left_out: dict[str, str] = {}  # by cell: why the process ended there
+        self.revivals = 0
+        self.process, self.cells, killer = self._execute()
+        while killer is not None and len(self.left_out) < MAX_RESTARTS:
+            self.left_out[killer.subject] = killer.message
+            self.process, self.cells, killer = self._execute()
+        self.last_killer = killer
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        place = f"{self.notebook.name}, cell"
+        found = [
+            Finding(f"{place} {cell}", f"{why} The notebook was run again without it.")
+            for cell, why in self.left_out.items()
+        ]
+        if (last := self.last_killer) is not None:
+            why = f"{last.message} It was not run again, for cells before it had ended it too."
+            found.append(Finding(f"{place} {last.subject}", why))
+        return tuple(found)
+
+    def revive(self) -> None:
+        """After a call that ended the process: the same cells in a new one, a few times at most."""
+        if self.process.gone is not None and self.revivals < MAX_RESTARTS:
+            self.revivals += 1
+            self.process, _, _ = self._execute()
+
+    def _execute(self) -> tuple[StudentProcess, tuple[CellRun, ...], Finding | None]:
+        process = StudentProcess(self.lab, self.sandbox)
+        deadline = time.monotonic() + self.lab.limits.wall_clock_s
+        return (process, *_execute_all(process, self.notebook, self.left_out, deadline))
+
+
 @contextmanager
 def run(notebook: Notebook, lab: Lab, sandbox: Sandbox) -> Iterator[Run]:
     """Execute all cells, leaving out those that end the process, and yield the living process."""
-    left_out: dict[str, str] = {}
-    deadline = time.monotonic() + lab.limits.wall_clock_s
-    for _ in range(MAX_RESTARTS + 1):
-        process = StudentProcess(lab, sandbox)
-        cells, killer = _execute_all(process, notebook, left_out, deadline)
-        if killer is None or len(left_out) == MAX_RESTARTS or time.monotonic() > deadline:
-            break
-        left_out[killer.subject] = killer.message
-    if killer is not None:
-        left_out[killer.subject] = killer.message
-    findings = [
-        Finding(f"{notebook.name}, cell {cell}", f"{why} The notebook was run again without it.")
-        for cell, why in left_out.items()
-    ]
-    with process:
-        yield Run(cells, tuple(findings), process)
+    running = Run(notebook, lab, sandbox)
+    try:
+        yield running
+    finally:
+        running.process.end()
 
 
 def _execute_all(
@@ -173,7 +179,8 @@ def _execute_all(
             done.append(CellRun(cell.id, 0.0, "", left_out[cell.id]))
             continue
         try:
-            done.append(process.execute(cell, min(limits.cell_s, deadline - time.monotonic())))
+            seconds = min(limits.cell_s, deadline - time.monotonic())
+            done.append(process.execute(cell, seconds))
         except ProcessGone as gone:
             return tuple(done), Finding(cell.id, str(gone))
     return tuple(done), None

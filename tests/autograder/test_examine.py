@@ -19,7 +19,7 @@ RIGHT = "def double(x):\n    if x.numel() == 0: raise ValueError('empty')\n    r
 def _examined(isolated: Sandbox, cells: list[SourceCell], *sources: str) -> dict[str, Exercise]:
     student = tuple(Cell(f"s{i}", text) for i, text in enumerate((IMPORTS, *sources)))
     with run(Notebook(minilab.NAME, student), minilab.LAB, isolated) as alive:
-        found = examine(minilab.NAME, cells, alive.cells, alive.process)
+        found = examine(minilab.NAME, cells, alive)
     return {exercise.id: exercise for exercise in found}
 
 
@@ -72,6 +72,15 @@ def test_one_exercise_that_kills_the_process_is_explained(
 ) -> None:
     found = _examined(isolated, cells, "import os\ndef double(x):\n    os._exit(0)")
     assert "ended the notebook's process" in found["test-double"].message
+
+
+def test_a_call_that_ends_the_process_costs_its_own_exercise_alone(
+    isolated: Sandbox, cells: list[SourceCell]
+) -> None:
+    count = "def count(text):\n    return {c: text.count(c) for c in text}"
+    found = _examined(isolated, cells, "import os\ndef double(x):\n    os._exit(0)", count)
+    assert not found["test-double"].passed
+    assert found["test-count"].passed
 
 
 def test_the_students_functions_are_known_from_our_source(cells: list[SourceCell]) -> None:
