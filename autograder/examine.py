@@ -9,6 +9,7 @@ until it sends them, and its expected values never leave this process.
 import ast
 import builtins
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from autograder.notebook import SourceCell
@@ -25,13 +26,13 @@ RERAISED: dict[str, type[Exception]] = {
 
 def examine(notebook: str, source: list[SourceCell], running: Run) -> list[Exercise]:
     """The outcome of every test cell. A call that ends the process costs its own exercise alone."""
-    namespace = _namespace(source, running)
+    names = namespace(source, partial(_proxy, running))
     errors = {cell.id: cell.error for cell in running.cells}
     done = []
     for cell in source:
         if cell.role == "test":
             running.revive()
-            message = _what_failed(cell, dict(namespace))
+            message = _what_failed(cell, dict(names))
             done.append(
                 Exercise(
                     notebook=notebook,
@@ -63,16 +64,17 @@ def undefined_names(source: list[SourceCell]) -> dict[str, set[str]]:
     return missing
 
 
-def _namespace(source: list[SourceCell], running: Run) -> dict[str, Any]:
-    namespace: dict[str, Any] = {"__name__": "hidden_tests"}
+def namespace(
+    source: list[SourceCell], answer: Callable[[str], Callable[..., Any]]
+) -> dict[str, Any]:
+    """What a hidden block finds: given cells' imports, and `answer(name)` for each function."""
+    names: dict[str, Any] = {"__name__": "hidden_tests"}
     for statement in _imports(source):
-        exec(compile(ast.Module([statement], []), "<imports>", "exec"), namespace)
-    for name in student_names(source):
-        namespace[name] = _proxy(name, running)
-    return namespace
+        exec(compile(ast.Module([statement], []), "<imports>", "exec"), names)
+    return names | {name: answer(name) for name in student_names(source)}
 
 
-def _proxy(name: str, running: Run) -> Callable[..., Any]:
+def _proxy(running: Run, name: str) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return running.process.call(name, args, kwargs)
