@@ -89,10 +89,24 @@ def _sort(
         elif cell_id in known and cell.cell_type == known[cell_id].kind:
             theirs.answers[cell_id] = text
             before = cell_id
+            if _given_but_changed(known[cell_id], text):
+                theirs.findings.append(_changed(name, cell_id))
         elif cell.cell_type == "code" and text.strip():
             theirs.extras.setdefault(before, []).append(text)
     theirs.findings += [_absent(name, c) for c in source if c.role and c.id not in theirs.answers]
     return theirs
+
+
+def _given_but_changed(cell: SourceCell, text: str) -> bool:
+    return cell.role is None and cell.kind == "code" and text.strip() != cell.source.strip()
+
+
+def _changed(name: str, cell_id: str) -> Finding:
+    message = (
+        "This given cell was changed; the original was run in its place. Put code of your own "
+        "into a cell of your own: it is run where it stands."
+    )
+    return Finding(f"{name}, cell {cell_id}", message)
 
 
 def _id(cell: nbformat.NotebookNode) -> str:

@@ -111,6 +111,16 @@ def test_a_missing_notebook_is_a_finding(cells: list[SourceCell], tmp_path: Path
     assert "not in the submission" in rebuild(minilab.NAME, cells, sealed).findings[0].message
 
 
+def test_a_changed_given_cell_is_put_back_and_said(rebuilt: Callable[[Edit], Notebook]) -> None:
+    notebook = rebuilt(lambda document: _cell(document, "imports").update(source="import math"))
+    assert "import torch" in _source(notebook, "imports")
+    assert "original was run" in notebook.findings[0].message
+
+
+def test_an_untouched_notebook_has_no_findings(rebuilt: Callable[[Edit], Notebook]) -> None:
+    assert rebuilt(lambda document: None).findings == ()
+
+
 def test_no_hidden_test_is_in_what_runs(rebuilt: Callable[[Edit], Notebook]) -> None:
     notebook = rebuilt(lambda document: None)
     assert not any("does not hold for a matrix" in cell.source for cell in notebook.cells)
