@@ -22,7 +22,7 @@ from autograder.grade import Tell, prepare
 from autograder.lab import Lab
 from autograder.records import Check, Outcome
 from autograder.samples import SampleError
-from autograder.sandbox import SandboxUnavailable, find
+from autograder.sandbox import Sandbox, SandboxUnavailable, find
 from course_config import LABS
 from labkit.sources import SourceUnavailable
 
@@ -87,10 +87,7 @@ def grade(
             f"{submissions} holds no submissions; it needs one folder or zip per student"
         )
     lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
-    with progress() as tell:
-        result = grade_class(
-            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
-        )
+    result = graded(submissions, lab, sandbox, out)
     show(lab, result)
 
 
@@ -104,10 +101,7 @@ def demo(
     lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
     releases.release(lab, SOURCE, RELEASE)
     submissions = demonstration.hand_in(lab, SOURCE, RELEASE, SAMPLES, out)
-    with progress() as tell:
-        result = grade_class(
-            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
-        )
+    result = graded(submissions, lab, sandbox, out)
     demonstration.write_summary(result, out / "summary.json")
     show(lab, result)
 
@@ -129,6 +123,13 @@ def from_text(path: Path) -> None:
 def normalise(path: Path) -> None:
     """Strip outputs and metadata from a source notebook."""
     notebooks.normalise(path)
+
+
+def graded(submissions: Path, lab: Lab, sandbox: Sandbox, out: Path) -> ClassResult:
+    with progress() as tell:
+        return grade_class(
+            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
+        )
 
 
 def find_lab(name: str) -> Lab:

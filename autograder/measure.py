@@ -107,15 +107,12 @@ class Ruler:
             "do": "time",
             "baseline": self.sandbox.sees(BASELINE, baseline),
             "candidate": self.sandbox.sees(CANDIDATE, candidate),
-            "shape": [batch, *self._image_shape()],
+            "shape": [batch, *data.IMAGE_SETS[self.lab.artefact.dataset].shape],
             "pairs": PAIRS_PER_PROCESS,
             "seed": secrets.randbits(31),
         }
         reads = {BASELINE: baseline, CANDIDATE: candidate}
         return [Pair(**pair) for pair in self._ask(request, None, reads)]
-
-    def _image_shape(self) -> tuple[int, ...]:
-        return tuple(hidden.load(self.lab.artefact.dataset, 1).images.shape[1:])
 
     def _ask(self, request: wire.Message, batches: Any, reads: dict[str, Path]) -> Any:
         tree, blob = wire.encode(batches)
