@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check release calibrate
+.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -14,6 +14,9 @@ demo: setup     ## Release lab 3.1, grade sample submissions, write out/demo/ind
 test: setup check ## The whole suite, as CI runs it
 	@$(BIN)/python -m pytest
 
+test-slow: setup ## The tests that need large downloads or minutes
+	@$(BIN)/python -m pytest -m slow
+
 check: setup    ## Format, lint, types, and no drift between source/ and release/
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -23,5 +26,11 @@ check: setup    ## Format, lint, types, and no drift between source/ and release
 release: setup  ## Make release/ from source/
 	@$(BIN)/course release
 
+wheel: setup    ## Make the student's wheel in dist/, without reference and source
+	@$(BIN)/python scripts/student_wheel.py
+
 calibrate: setup ## Measure what the thresholds of lab 3.1 stand between
 	@$(BIN)/python -m bench.calibrate
+
+bench-labkit: setup ## Measure what imports, data sets, baselines and attention cost
+	@$(BIN)/python -m bench.labkit

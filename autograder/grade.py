@@ -42,7 +42,7 @@ def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> 
     """Read the lab's source notebooks, and measure its baseline on this machine."""
     for name in lab.datasets:
         tell(f"looking for the data set {name}")
-        data.load(data.IMAGE_SETS[name], "train")  # fetched now: the sandbox has no network
+        data.load(data.SETS[name], "train")  # fetched now: the sandbox has no network
     ruler = Ruler(lab, sandbox, machine.describe(sandbox))
     sources = {name: notebook.read(source / lab.folder / f"{name}.ipynb") for name in lab.notebooks}
     tell(f"measuring the baseline {lab.artefact.baseline}")

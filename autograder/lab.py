@@ -93,7 +93,7 @@ class Lab:
     slug: str  # "Post_Training_Quantization"
     title: str
     notebooks: tuple[str, ...]  # without .ipynb, in the order they are worked through
-    datasets: tuple[str, ...]  # names in labkit.data.IMAGE_SETS that student code may read
+    datasets: tuple[str, ...]  # names in labkit.data.SETS that student code may read
     artefact: Artefact
     thresholds: tuple[Threshold, ...]
     limits: Limits = Limits()

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
-from labkit.models import Mlp, ResNet, ResNetSpec, build, spec_from_dict, spec_to_dict
+from labkit.models import build, layer_count, spec_from_dict, spec_of, spec_to_dict
 
 HEADER = struct.Struct(">QQ")
 MAX_FRAME_BYTES = 256 * 1024**2
@@ -107,9 +107,9 @@ def _encode(value: object, tensors: dict[str, Tensor], depth: int) -> Any:
         return {"dict": {_key(k): _encode(v, tensors, depth + 1) for k, v in value.items()}}
     if isinstance(value, Tensor | np.ndarray):
         return _encode_array(value, tensors)
-    if isinstance(value, ResNet | Mlp):
+    if isinstance(value, nn.Module) and (spec := spec_of(value)) is not None:
         state = {key: _store(part, tensors) for key, part in value.state_dict().items()}
-        return {"model": spec_to_dict(value.spec), "state": state}
+        return {"model": spec_to_dict(spec), "state": state}
     raise WireError(
         f"a {type(value).__name__} cannot be returned to the grader; return None, numbers, "
         "strings, lists, tuples, dicts, tensors, arrays or a labkit model"
@@ -183,18 +183,28 @@ def _decode_container(kind: str, content: Any, tensors: Mapping[str, Tensor], de
     raise WireError(f"a value of the unknown kind {kind!r}")
 
 
-def _decode_model(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ResNet | Mlp:
+def _decode_model(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
     state = {key: tensors[index] for key, index in tree["state"].items()}
     for part in state.values():
         _check_finite(part)
     spec = spec_from_dict(tree["model"])
-    layers = spec.blocks if isinstance(spec, ResNetSpec) else len(spec.hidden)
+    layers = layer_count(spec)
     if not isinstance(layers, int) or layers > len(state):
         raise WireError(f"a model spec with {layers} layers for {len(state)} tensors")
     with torch.device("meta"):  # a forged spec must not allocate what no tensor backs
-        model = build(spec)
+        wanted = {key: part.shape for key, part in build(spec).state_dict().items()}
+    found = {key: part.shape for key, part in state.items()}
+    if found != wanted:
+        raise WireError(f"a model whose tensors are not its spec's: {_difference(found, wanted)}")
+    model = build(spec)  # no larger than what came; not on meta, where buffers would have no values
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval()
+
+
+def _difference(found: Mapping[str, torch.Size], wanted: Mapping[str, torch.Size]) -> str:
+    name = next(key for key in (*wanted, *found) if found.get(key) != wanted.get(key))
+    shapes = [None if part is None else tuple(part) for part in (found.get(name), wanted.get(name))]
+    return f"{name} has shape {shapes[0]}, expected {shapes[1]}"
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes:

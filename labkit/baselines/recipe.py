@@ -2,25 +2,40 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
-from labkit import baselines, data, sources
-from labkit.data import ImageSet
+from labkit import baselines
+from labkit.intervals import Score
 from labkit.models import Spec, build
-from labkit.training import Augment, TrainingConfig, accuracy, fit
+from labkit.training import Task, TrainingConfig, fit
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Study:
+    """What a baseline learns from and how it is measured."""
+
+    task: Task
+    validation: Callable[[nn.Module], Score]
+    test: Callable[[nn.Module], Score]
+    comparisons: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Recipe:
     name: str
-    image_set: ImageSet
+    dataset: str
     spec: Spec
-    training: TrainingConfig
-    augment: Augment | None
+    training: tuple[TrainingConfig, ...]  # cycles, each from the best weights of the last
+    study: Callable[[], Study]
+    base: str | None = None  # the pretrained model that the shipped tensors are added to
+    start: Callable[[], nn.Module] | None = None  # what is trained; else freshly built
+    finish: Callable[[nn.Module], dict[str, Tensor]] | None = None  # what is shipped; else all
 
 
 def run(recipe: Recipe) -> None:
@@ -29,29 +44,27 @@ def run(recipe: Recipe) -> None:
     The test part chooses nothing: epochs are chosen on validation, and it is read once.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    name = recipe.image_set.name
-    train = data.batch(data.load(recipe.image_set, "train"))
-    validation = data.batch(data.load(recipe.image_set, "validation"))
-    torch.manual_seed(recipe.training.seed)
-    model = build(recipe.spec)
+    study = recipe.study()
+    torch.manual_seed(recipe.training[0].seed)
+    model = build(recipe.spec) if recipe.start is None else recipe.start()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     start = time.monotonic()
-    history = fit(model, train, validation, recipe.training, recipe.augment)
+    history = [record for cycle in recipe.training for record in fit(model, study.task, cycle)]
     seconds = time.monotonic() - start
-    images = sources.fetch(name, "test", recipe.image_set.test_digest)
-    test = data.normalise(recipe.image_set, images)
+    tuned = None if recipe.finish is None else recipe.finish(model)
     measured = baselines.BaselineRecord(
         name=recipe.name,
         command=f"python -m labkit.baselines.{recipe.name}",
-        dataset=name,
+        dataset=recipe.dataset,
         parameters=sum(p.numel() for p in model.parameters()),
         epochs=len(history),
-        seed=recipe.training.seed,
+        seed=recipe.training[0].seed,
         train_seconds=round(seconds),
-        validation_accuracy=accuracy(model, validation),
-        validation_count=len(validation.labels),
-        test_accuracy=accuracy(model, test),
-        test_count=len(test.labels),
+        validation=study.validation(model),
+        test=study.test(model),
+        comparisons=study.comparisons,
     )
-    baselines.save(recipe.spec, model, measured)
+    baselines.save(recipe.spec, model, measured, recipe.base, tuned)
+    for record in history:
+        log.info("%s", record)
     log.info("%s", measured)

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autograder import wire
-from labkit.models import MlpSpec, ResNetSpec, build
+from labkit.models import (
+    BertSpec,
+    GptSpec,
+    LlamaSpec,
+    MlpSpec,
+    ResNetSpec,
+    Spec,
+    TextTransformerSpec,
+    VitSpec,
+    build,
+    logits_in,
+)
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text()
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -74,6 +85,8 @@ def test_what_has_no_form_on_the_wire_is_refused_by_name(bad: object) -> None:
         {"list": [], "tuple": []},
         {"model": {"family": "resnet", "width": 10**9}, "state": {}},
         {"model": {"family": "os"}, "state": {}},
+        {"model": {"family": "llama", "depth": 10**9}, "state": {}},
+        {"model": {"family": "gpt", "vocabulary": 10**12, "depth": 0}, "state": {}},
         {"dict": {"a": [1]}},
         [1],
     ],
@@ -103,3 +116,34 @@ def test_frames_follow_each_other() -> None:
     assert wire.read_frame(stream) == ({"id": 2}, b"")
     with pytest.raises(EOFError):
         wire.read_frame(stream)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TextTransformerSpec(20, 8, 1, 2, 8, max_tokens=6),
+        VitSpec(width=8, depth=1, heads=2, ffn=8, image_size=8),
+        BertSpec(20, 8, 1, 2, 8, max_tokens=6),
+        GptSpec(20, 8, 1, 2, 6),
+        LlamaSpec(20, 8, 1, 4, 2, 8, 6),
+    ],
+    ids=lambda spec: type(spec).__name__,
+)
+def test_transformers_cross_too(spec: Spec) -> None:
+    model = build(spec).eval()
+    crossed = _there_and_back(model)
+    if isinstance(spec, VitSpec):
+        images = torch.randn(2, 3, 8, 8)
+        assert torch.equal(logits_in(crossed(images)), logits_in(model(images)))
+        return
+    ids = torch.randint(20, (2, 6))
+    mask = torch.ones_like(ids)
+    answers = [logits_in(m(ids, attention_mask=mask)) for m in (crossed, model)]
+    assert torch.equal(*answers)
+
+
+def test_a_model_whose_tensors_are_not_its_spec_s_is_refused_by_name() -> None:
+    tree, blob = wire.encode(build(MlpSpec(8, (4,), 2)))
+    tree["model"]["hidden"] = [10**9]
+    with pytest.raises(wire.WireError, match=r"layers\.0\.weight has shape \(4, 8\)"):
+        wire.decode(tree, blob)

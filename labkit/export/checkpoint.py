@@ -1,0 +1,188 @@
+"""Checkpoints in the compressed-tensors layout: a folder with model.safetensors and config.json.
+
+Formats: `pack-quantized` (4-bit codes, eight to an int32) and `sparse-bitmask`. Which of them
+`transformers` reads, and how, stands in docs/export.md with the tests that show it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from labkit.export import bitmask
+from labkit.export.int4 import one_grid
+from labkit.export.packed import PackedLinear, dequantised
+from labkit.models import spec_of, spec_to_dict
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+PACKED, SPARSE = "pack-quantized", "sparse-bitmask"
+
+
+def save_packed_int4(
+    model: nn.Module, folder: Path | str, layers: Mapping[str, PackedLinear]
+) -> Path:
+    """Write the given layers as 4-bit codes, and the rest of the model as it is.
+
+    Args:
+        layers: by name, such as `round_linears(model)` or what GPTQ found.
+
+    Raises:
+        ValueError: no layers, layers of several kinds of grid, or one that the model has not.
+    """
+    group_size, symmetric = one_grid(layers)
+    dequantised(model, layers)  # refuses layers that do not fit the model
+    state = _state(model)
+    for name, layer in layers.items():
+        del state[f"{name}.weight"]
+        state.update(_packed_tensors(name, layer))
+    linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
+    grid = {
+        "num_bits": 4,
+        "type": "int",
+        "symmetric": symmetric,
+        "strategy": "group",
+        "group_size": group_size,
+    }
+    quantization = {
+        "quant_method": "compressed-tensors",
+        "format": PACKED,
+        "quantization_status": "compressed",
+        "ignore": [name for name in linear if name not in layers],
+        "config_groups": {"group_0": {"targets": ["Linear"], "weights": grid}},
+    }
+    return _write(model, Path(folder), state, quantization)
+
+
+def save_sparse_bitmask(model: nn.Module, folder: Path | str) -> Path:
+    """Write every weight without its zeros, as long as that makes it smaller."""
+    dense = _state(model)
+    state: dict[str, Tensor] = {}
+    zeros = total = 0
+    for name, tensor in dense.items():
+        packed = _worth_packing(name, tensor)
+        if packed is None:
+            state[name] = tensor
+            continue
+        state |= {_part(name, key): part for key, part in packed._asdict().items()}
+        zeros, total = zeros + int((tensor == 0).sum()), total + tensor.numel()
+    sparsity = {
+        "format": SPARSE,
+        "global_sparsity": zeros / total if total else 0.0,
+        "sparsity_structure": "unstructured",
+        "targets": sorted({key.rpartition(".")[0] for key in state if key.endswith(".bitmask")}),
+        "ignore": [],
+    }
+    quantization = {"quant_method": "compressed-tensors", "sparsity_config": sparsity}
+    return _write(model, Path(folder), state, quantization)
+
+
+def load_compressed(folder: Path | str, model: nn.Module) -> nn.Module:
+    """Fill a model of the same spec with the weights of a folder, in FP32, and return it.
+
+    Raises:
+        ValueError: a file is missing, the format is none of ours, or the weights are of another
+            model.
+    """
+    folder = Path(folder)
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} has no {name}; expected {CONFIG} and {WEIGHTS}")
+    quantization = json.loads((folder / CONFIG).read_text()).get("quantization_config", {})
+    stored = load_file(folder / WEIGHTS)
+    if quantization.get("format") == PACKED:
+        state = _unpacked(stored, quantization["config_groups"]["group_0"]["weights"])
+    elif quantization.get("sparsity_config", {}).get("format") == SPARSE:
+        state = _unmasked(stored)
+    else:
+        raise ValueError(f"{folder / CONFIG} names neither {PACKED} nor {SPARSE} as its format")
+    wanted = set(_state(model))
+    if state.keys() != wanted:
+        strange = sorted(state.keys() ^ wanted)
+        raise ValueError(f"{folder} holds another model: only one of the two has {strange[0]}")
+    model.load_state_dict(state, strict=False)  # what shares a weight with others is not stored
+    return model.eval()
+
+
+def _packed_tensors(name: str, layer: PackedLinear) -> dict[str, Tensor]:
+    from compressed_tensors.compressors.pack_quantized import helpers
+
+    tensors = {
+        f"{name}.weight_packed": helpers.pack_to_int32(layer.codes.to(torch.int8), 4),
+        f"{name}.weight_scale": layer.scales.float().contiguous(),
+        f"{name}.weight_shape": torch.tensor(layer.codes.shape),
+    }
+    if layer.zero_points is not None:
+        zeros = helpers.pack_to_int32(layer.zero_points.to(torch.int8), 4, packed_dim=0)
+        tensors[f"{name}.weight_zero_point"] = zeros.contiguous()
+    return tensors
+
+
+def _unpacked(stored: Mapping[str, Tensor], grid: Mapping[str, Any]) -> dict[str, Tensor]:
+    from compressed_tensors.compressors.pack_quantized import helpers
+
+    state = dict(stored)
+    for name in [key.removesuffix("_packed") for key in stored if key.endswith(".weight_packed")]:
+        codes, scales = state.pop(f"{name}_packed"), state.pop(f"{name}_scale")
+        shape = torch.Size(state.pop(f"{name}_shape").tolist())
+        zeros = state.pop(f"{name}_zero_point", None)
+        if zeros is not None:
+            zeros = helpers.unpack_from_int32(zeros, 4, scales.shape, packed_dim=0)
+        codes = helpers.unpack_from_int32(codes, 4, shape)
+        state[name] = PackedLinear(codes, scales, grid["group_size"], zeros).weight()
+    return state
+
+
+def _worth_packing(name: str, tensor: Tensor) -> bitmask.Bitmask | None:
+    """The tensor without its zeros, or None where that takes more bytes."""
+    if not name.endswith(".weight") or tensor.dim() < 2:
+        return None
+    packed = bitmask.compress(tensor)
+    return packed if packed.size_bytes < tensor.nbytes else None
+
+
+def _unmasked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = dict(stored)
+    for name in [key.removesuffix(".bitmask") for key in stored if key.endswith(".bitmask")]:
+        parts = {field: state.pop(f"{name}.{field}") for field in bitmask.Bitmask._fields}
+        state[f"{name}.weight"] = bitmask.decompress(bitmask.Bitmask(**parts))
+    return state
+
+
+def _part(name: str, field: str) -> str:
+    return f"{name.removesuffix('.weight')}.{field}"
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors, each of those that layers share once."""
+    first = {name for name, _ in model.named_parameters()}
+    again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - first
+    return {
+        name: value.detach().contiguous()
+        for name, value in model.state_dict().items()
+        if name not in again
+    }
+
+
+def _write(
+    model: nn.Module, folder: Path, state: Mapping[str, Tensor], quantization: Mapping[str, Any]
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(state), folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # safetensors writes 0600
+    config = {**_describing(model), "quantization_config": quantization}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+def _describing(model: nn.Module) -> dict[str, Any]:
+    """Hugging Face's own configuration, or the spec of a network of ours."""
+    config: Any = getattr(model, "config", None)
+    if config is not None:
+        return {**config.to_dict(), "architectures": [type(model).__name__]}
+    spec = spec_of(model)
+    return {} if spec is None else {"labkit_spec": spec_to_dict(spec)}
