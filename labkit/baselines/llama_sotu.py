@@ -1,6 +1,6 @@
 """Train the language model in Llama's layout: `python -m labkit.baselines.llama_sotu`.
 
-Two passes over the State of the Union addresses, some ten minutes on two cores with AMX.
+One pass over the State of the Union addresses, some ten minutes on two cores with AMX.
 """
 
 from labkit.baselines.recipe import Recipe, run
@@ -14,7 +14,7 @@ RECIPE = Recipe(
     spec=LlamaSpec(context=CONTEXT),
     training=(
         TrainingConfig(
-            epochs=2,
+            epochs=1,
             batch_size=16,
             optimizer="adamw",
             learning_rate=2e-3,
