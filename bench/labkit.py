@@ -41,7 +41,7 @@ class Goal(NamedTuple):
 
 
 IMPORT_GOAL = Goal(0.5, math.inf)
-LOAD_GOAL = Goal(2.0, 1e9)
+LOAD_GOAL = Goal(2.0, 1024 * MIB)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ KINDS = {".py", ".json", ".safetensors", ".md", ".j2"}
 LINE_CHARACTERS = 20  # shorter lines, such as `except ValueError:`, stand in any program
 NEEDED_UNIMPORTED = {
     "onnxscript": "torch.onnx.export imports it",
-    "accelerate": "transformers reads no GGUF without it",
+    "gguf": "transformers reads SmolLM2's file with it",
+    "accelerate": "and reads none without it",
     "compressed-tensors": "transformers imports it for checkpoints in its layout",
     "ipykernel": "the kernel of the notebooks",
 }
@@ -145,6 +146,14 @@ def test_what_it_holds_as_tensors_are_weights_of_a_described_model(
         assert images == [], f"{name} holds bytes as a data set's pixels would be"
         assert len(raw) < 10_000_000, name
         assert f"{name.removesuffix('.safetensors')}.json" in content
+
+
+def test_its_json_describes_models_and_tokenizers_alone(content: dict[str, bytes]) -> None:
+    documents = {name: json.loads(raw) for name, raw in content.items() if name.endswith(".json")}
+    assert documents
+    for name, document in documents.items():
+        baseline = {"spec", "record"} <= document.keys() and len(content[name]) < 10_000
+        assert baseline or "model" in document, f"{name} is no baseline's record and no tokenizer"
 
 
 def test_no_line_of_a_hidden_test_is_in_it(content: dict[str, bytes]) -> None:

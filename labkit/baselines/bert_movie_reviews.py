@@ -1,6 +1,6 @@
 """Tune MiniLM on movie reviews: `python -m labkit.baselines.bert_movie_reviews` (ten minutes).
 
-Shipped are the updates of rank 32 and the new head, some 6 MB; the 23 million parameters beneath
+Shipped are the updates of rank 32 and the new head, some 4 MB; the 23 million parameters beneath
 them come from the registry's package once, and are checked by hash. A recipe alone would give
 other weights on every machine.
 """
@@ -14,7 +14,8 @@ from labkit.baselines.texts import study
 from labkit.models import BertSpec
 from labkit.training import TrainingConfig
 
-MAX_TOKENS = 64
+MAX_TOKENS = 48  # a twentieth of the sentences is longer
+FROZEN_LAYERS = 2  # the lowest; what they find serves every text
 RANK = 32
 HEAD = ("bert.pooler.", "classifier.")
 
@@ -26,7 +27,10 @@ def _study() -> Study:
 def start() -> nn.Module:
     """MiniLM with a fresh head; low-rank updates, pooler and head are learned."""
     model = pretrained.classifier("minilm", classes=2, seed=0)
-    low_rank.attach(model, model.bert.encoder, RANK)
+    low_rank.attach(model, model.bert.encoder.layer[FROZEN_LAYERS:], RANK)
+    for part in model.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0  # two passes do not overfit, and drawing is a fifth of a step's time
     for name, parameter in model.named_parameters():
         if name.startswith(HEAD):
             parameter.requires_grad_(True)
@@ -41,10 +45,10 @@ def finish(model: nn.Module) -> dict[str, Tensor]:
 
 
 CYCLE = TrainingConfig(
-    epochs=5,
+    epochs=2,
     batch_size=32,
     optimizer="adamw",
-    learning_rate=6e-4,
+    learning_rate=8e-4,
     warmup=0.1,
     weight_decay=0.01,
     clip_norm=1.0,

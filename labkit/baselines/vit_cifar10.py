@@ -3,7 +3,6 @@
 Six layers of width 192 on patches of 4 x 4, about forty minutes on two cores with AMX.
 """
 
-from dataclasses import replace
 from functools import partial
 
 from labkit import data
@@ -13,7 +12,7 @@ from labkit.models import VitSpec
 from labkit.tasks import flip_and_crop
 from labkit.training import TrainingConfig
 
-FIRST = TrainingConfig(
+CYCLE = TrainingConfig(
     epochs=22,
     optimizer="adamw",
     learning_rate=1.2e-3,
@@ -26,7 +25,7 @@ RECIPE = Recipe(
     name="vit_cifar10",
     dataset="cifar10",
     spec=VitSpec(),
-    training=(FIRST, replace(FIRST, epochs=6, learning_rate=4e-4)),
+    training=(CYCLE,),
     study=partial(study, data.CIFAR10, flip_and_crop),
 )
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from labkit.export import bitmask
+from labkit.export import bitmask, pack_quantized
 from labkit.export.int4 import one_grid
 from labkit.export.packed import PackedLinear, dequantised
 from labkit.models import spec_of, spec_to_dict
@@ -39,7 +38,7 @@ def save_packed_int4(
     state = _state(model)
     for name, layer in layers.items():
         del state[f"{name}.weight"]
-        state.update(_packed_tensors(name, layer))
+        state.update(pack_quantized.pack(name, layer))
     linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
     grid = {
         "num_bits": 4,
@@ -60,16 +59,7 @@ def save_packed_int4(
 
 def save_sparse_bitmask(model: nn.Module, folder: Path | str) -> Path:
     """Write every weight without its zeros, as long as that makes it smaller."""
-    dense = _state(model)
-    state: dict[str, Tensor] = {}
-    zeros = total = 0
-    for name, tensor in dense.items():
-        packed = _worth_packing(name, tensor)
-        if packed is None:
-            state[name] = tensor
-            continue
-        state |= {_part(name, key): part for key, part in packed._asdict().items()}
-        zeros, total = zeros + int((tensor == 0).sum()), total + tensor.numel()
+    state, zeros, total = bitmask.masked(_state(model))
     sparsity = {
         "format": SPARSE,
         "global_sparsity": zeros / total if total else 0.0,
@@ -95,9 +85,11 @@ def load_compressed(folder: Path | str, model: nn.Module) -> nn.Module:
     quantization = json.loads((folder / CONFIG).read_text()).get("quantization_config", {})
     stored = load_file(folder / WEIGHTS)
     if quantization.get("format") == PACKED:
-        state = _unpacked(stored, quantization["config_groups"]["group_0"]["weights"])
+        state = pack_quantized.unpack(
+            stored, quantization["config_groups"]["group_0"]["weights"]["group_size"]
+        )
     elif quantization.get("sparsity_config", {}).get("format") == SPARSE:
-        state = _unmasked(stored)
+        state = bitmask.unmasked(stored)
     else:
         raise ValueError(f"{folder / CONFIG} names neither {PACKED} nor {SPARSE} as its format")
     wanted = set(_state(model))
@@ -106,55 +98,6 @@ def load_compressed(folder: Path | str, model: nn.Module) -> nn.Module:
         raise ValueError(f"{folder} holds another model: only one of the two has {strange[0]}")
     model.load_state_dict(state, strict=False)  # what shares a weight with others is not stored
     return model.eval()
-
-
-def _packed_tensors(name: str, layer: PackedLinear) -> dict[str, Tensor]:
-    from compressed_tensors.compressors.pack_quantized import helpers
-
-    tensors = {
-        f"{name}.weight_packed": helpers.pack_to_int32(layer.codes.to(torch.int8), 4),
-        f"{name}.weight_scale": layer.scales.float().contiguous(),
-        f"{name}.weight_shape": torch.tensor(layer.codes.shape),
-    }
-    if layer.zero_points is not None:
-        zeros = helpers.pack_to_int32(layer.zero_points.to(torch.int8), 4, packed_dim=0)
-        tensors[f"{name}.weight_zero_point"] = zeros.contiguous()
-    return tensors
-
-
-def _unpacked(stored: Mapping[str, Tensor], grid: Mapping[str, Any]) -> dict[str, Tensor]:
-    from compressed_tensors.compressors.pack_quantized import helpers
-
-    state = dict(stored)
-    for name in [key.removesuffix("_packed") for key in stored if key.endswith(".weight_packed")]:
-        codes, scales = state.pop(f"{name}_packed"), state.pop(f"{name}_scale")
-        shape = torch.Size(state.pop(f"{name}_shape").tolist())
-        zeros = state.pop(f"{name}_zero_point", None)
-        if zeros is not None:
-            zeros = helpers.unpack_from_int32(zeros, 4, scales.shape, packed_dim=0)
-        codes = helpers.unpack_from_int32(codes, 4, shape)
-        state[name] = PackedLinear(codes, scales, grid["group_size"], zeros).weight()
-    return state
-
-
-def _worth_packing(name: str, tensor: Tensor) -> bitmask.Bitmask | None:
-    """The tensor without its zeros, or None where that takes more bytes."""
-    if not name.endswith(".weight") or tensor.dim() < 2:
-        return None
-    packed = bitmask.compress(tensor)
-    return packed if packed.size_bytes < tensor.nbytes else None
-
-
-def _unmasked(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state = dict(stored)
-    for name in [key.removesuffix(".bitmask") for key in stored if key.endswith(".bitmask")]:
-        parts = {field: state.pop(f"{name}.{field}") for field in bitmask.Bitmask._fields}
-        state[f"{name}.weight"] = bitmask.decompress(bitmask.Bitmask(**parts))
-    return state
-
-
-def _part(name: str, field: str) -> str:
-    return f"{name.removesuffix('.weight')}.{field}"
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:

@@ -15,13 +15,14 @@ from labkit.text import TokenBatch
 Inputs = Tensor | TokenBatch  # images, windows of tokens, or texts with their masks
 
 
-def session(path: Path | str, threads: int = 1) -> ort.InferenceSession:
-    """ONNX Runtime on the CPU with a fixed number of threads."""
+def session(model: Path | str | bytes, threads: int = 1) -> ort.InferenceSession:
+    """A model, or the file that holds one, in ONNX Runtime on the CPU, on so many threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    source = model if isinstance(model, bytes) else str(model)
     options.log_severity_level = 4  # its errors are raised, and need not be printed too
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def predict(path: Path | str, inputs: Inputs, chunk: int = 250) -> Float[Tensor, "count ..."]:

@@ -71,7 +71,7 @@ def read(
         fresh: parameters that the folder does not have; they keep their random values.
 
     Raises:
-        SourceUnavailable: the folder does not hold exactly these weights.
+        SourceUnavailable: a weight is not in the folder, or has another shape.
     """
     if isinstance(architecture, EfficientNetLiteSpec):
         return _read_efficientnet(architecture, folder, device)

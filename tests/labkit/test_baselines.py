@@ -38,7 +38,7 @@ def test_a_text_baseline_is_as_good_as_its_record(name: str) -> None:
         else tokenizers.load("movie_reviews")
     )
     rows = data.movie_reviews("validation").select(range(500))
-    batch = tokenise(list(rows["text"]), tokenizer, 64, list(rows["label"]))
+    batch = tokenise(list(rows["text"]), tokenizer, 48, list(rows["label"]))
     found = accuracy(baselines.load(name), batch)
     assert abs(found - baselines.record(name).validation.value) < 0.08
 

@@ -27,7 +27,8 @@ def test_labkit_itself_imports_nothing_that_takes_seconds() -> None:
 
 def test_naming_data_models_and_baselines_loads_no_library_beyond_torch() -> None:
     code = """
-from labkit import baselines, data, evaluation, models, pretrained, tasks, text, tokenizers, training
+from labkit import baselines, data, evaluation, models, pretrained, tasks, text, training
+from labkit import tokenizers
 baselines.names(), tokenizers.names(), data.names(), pretrained.names()
 models.build(models.ResNetSpec(width=8, blocks=1))
 """
