@@ -2,9 +2,11 @@
 
 `python scripts/student_wheel.py [FOLDER]` writes it to FOLDER, else to dist/. It is built from a
 copy of what git holds or would take in, with one time and one mode for all files, so that the same
-tree makes the same bytes. What stays out, and why: pyproject.toml, [tool.student-wheel].
+tree makes the same bytes. What stays out, and why: pyproject.toml, [tool.student-wheel]. The basis
+of a threshold, which is for staff, is blanked.
 """
 
+import ast
 import json
 import os
 import re
@@ -19,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("labkit", "autograder", "course_config.py")
 NAME = "compression-course-student"
+WITHHELD = "known to those who teach"
 EPOCH = 315_532_800  # 1980-01-01, the earliest time that a zip can hold
 PYPROJECT = """\
 [build-system]
@@ -61,6 +64,8 @@ def build(out: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, target)
             target.chmod(0o644)
+        config = staging / "course_config.py"
+        config.write_text(without_basis(config.read_text(encoding="utf-8")), encoding="utf-8")
         (staging / "pyproject.toml").write_text(_pyproject(settings))
         _pip_wheel(staging, out)
     return out / f"{NAME.replace('-', '_')}-{settings['project']['version']}-py3-none-any.whl"
@@ -72,6 +77,16 @@ def contents(settings: dict[str, Any]) -> list[str]:
     found = subprocess.run(listing, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     present = {name for name in found.stdout.split("\0") if name and (ROOT / name).is_file()}
     return sorted(present - set(settings["tool"]["student-wheel"]["files"]))
+
+
+def without_basis(config: str) -> str:
+    """The text of course_config.py, each `basis` in it blanked."""
+    keywords = [node for node in ast.walk(ast.parse(config)) if isinstance(node, ast.keyword)]
+    values = [keyword.value for keyword in keywords if keyword.arg == "basis"]
+    for spelled in [ast.get_source_segment(config, value) for value in values]:
+        if spelled is not None:
+            config = config.replace(spelled, json.dumps(WITHHELD))
+    return config
 
 
 def _pyproject(settings: dict[str, Any]) -> str:

@@ -8,14 +8,17 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from email import message_from_string
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import course_config
 from autograder import notebook
 
 ROOT = Path(__file__).parents[1]
@@ -126,7 +129,22 @@ def test_it_holds_nothing_but_files_of_labkit_autograder_and_course_config(
     content: dict[str, bytes],
 ) -> None:
     assert {name.split("/")[0] for name in content} == PARTS
-    assert {name: raw for name, raw in content.items() if (ROOT / name).read_bytes() != raw} == {}
+    changed = {name for name, raw in content.items() if (ROOT / name).read_bytes() != raw}
+    assert changed == {"course_config.py"}
+
+
+def test_of_the_course_s_numbers_it_holds_all_but_where_they_come_from(
+    content: dict[str, bytes],
+) -> None:
+    handed_out: dict[str, Any] = {}
+    exec(content["course_config.py"], handed_out)
+    pairs = list(zip(handed_out["LABS"], course_config.LABS, strict=True))
+    assert pairs
+    for student, staff in pairs:
+        for ours, theirs in zip(staff.thresholds, student.thresholds, strict=True):
+            assert ours.basis.encode() not in content["course_config.py"]
+            assert replace(ours, basis=theirs.basis) == theirs
+        assert replace(student, thresholds=staff.thresholds) == staff
 
 
 def test_it_holds_code_records_cards_and_weights_alone(content: dict[str, bytes]) -> None:

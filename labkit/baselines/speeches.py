@@ -9,7 +9,7 @@ from labkit.sources import text_sets
 from labkit.tasks import LanguageModelling
 from labkit.text import windows
 
-CONTEXT = 256  # tokens of a window; the first is given, the others are predicted
+CONTEXT = 128  # tokens of a window; the first is given, the others are predicted
 
 
 def study() -> Study:

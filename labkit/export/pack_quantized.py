@@ -17,8 +17,9 @@ def pack(name: str, layer: PackedLinear) -> dict[str, Tensor]:
     """The tensors that stand for the weight of the layer of that name."""
     from compressed_tensors.compressors.pack_quantized import helpers
 
+    codes = helpers.pack_to_int32(layer.codes.to(torch.int8), BITS)
     tensors = {
-        f"{name}.weight_packed": helpers.pack_to_int32(layer.codes.to(torch.int8), BITS),
+        f"{name}.weight_packed": codes.contiguous(),
         f"{name}.weight_scale": layer.scales.float().contiguous(),
         f"{name}.weight_shape": torch.tensor(layer.codes.shape),
     }

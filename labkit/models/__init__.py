@@ -6,11 +6,13 @@ Our own networks answer with logits; Hugging Face's answer with a record that ho
 from torch import Tensor, nn
 
 from labkit.models import huggingface
+from labkit.models.efficientnet import EfficientNetLite
 from labkit.models.mlp import Mlp
 from labkit.models.resnet import Block, ConvNorm, ResNet
 from labkit.models.specs import (
     FAMILIES,
     BertSpec,
+    EfficientNetLiteSpec,
     GptSpec,
     LlamaSpec,
     MlpSpec,
@@ -25,9 +27,10 @@ from labkit.models.specs import (
 from labkit.models.text_transformer import Attention, Layer, TextTransformer
 
 __all__ = [
-    "FAMILIES", "Attention", "BertSpec", "Block", "ConvNorm", "GptSpec", "Layer", "LlamaSpec",
-    "Mlp", "MlpSpec", "ResNet", "ResNetSpec", "Spec", "TextTransformer", "TextTransformerSpec",
-    "VitSpec", "build", "layer_count", "logits_in", "spec_from_dict", "spec_of", "spec_to_dict",
+    "FAMILIES", "Attention", "BertSpec", "Block", "ConvNorm", "EfficientNetLite",
+    "EfficientNetLiteSpec", "GptSpec", "Layer", "LlamaSpec", "Mlp", "MlpSpec", "ResNet",
+    "ResNetSpec", "Spec", "TextTransformer", "TextTransformerSpec", "VitSpec", "build",
+    "layer_count", "logits_in", "spec_from_dict", "spec_of", "spec_to_dict",
 ]  # fmt: skip
 
 
@@ -37,6 +40,8 @@ def build(spec: Spec) -> nn.Module:
         return ResNet(spec)
     if isinstance(spec, MlpSpec):
         return Mlp(spec)
+    if isinstance(spec, EfficientNetLiteSpec):
+        return EfficientNetLite(spec)
     if isinstance(spec, TextTransformerSpec):
         return TextTransformer(spec)
     return huggingface.build(spec)
@@ -44,7 +49,7 @@ def build(spec: Spec) -> nn.Module:
 
 def spec_of(model: object) -> Spec | None:
     """The spec that describes a model, or None where it is not one of the course's."""
-    if isinstance(model, ResNet | Mlp | TextTransformer):
+    if isinstance(model, ResNet | Mlp | EfficientNetLite | TextTransformer):
         return model.spec
     return huggingface.spec_of(model) if isinstance(model, nn.Module) else None
 

@@ -10,25 +10,15 @@ Left out  Stochastic depth, which only training from scratch needs.
 """
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from labkit.models.specs import EfficientNetLiteSpec as EfficientNetLiteSpec
+
 CHANNELS_DIVISOR = 8
-
-
-@dataclass(frozen=True)
-class EfficientNetLiteSpec:
-    """The defaults are lite0's. lite1 to lite4 multiply width and depth, and see larger images."""
-
-    width: float = 1.0  # multiplies the channels of every stage
-    depth: float = 1.0  # multiplies the repeats of every stage but the first and the last
-    in_channels: int = 3
-    classes: int = 1000
-    dropout: float = 0.2
 
 
 class Stage(NamedTuple):

@@ -13,8 +13,14 @@ from torch import nn
 from labkit.models.specs import BertSpec, GptSpec, LlamaSpec, Spec, VitSpec
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
+# What decides a model's answers beside its sizes; a spec leaves each at its class's default.
+SETTINGS = (
+    "activation_function", "attention_bias", "head_dim", "hidden_act", "layer_norm_eps",
+    "layer_norm_epsilon", "mlp_bias", "n_inner", "qkv_bias", "rms_norm_eps", "rope_parameters",
+    "scale_attn_weights", "type_vocab_size",
+)  # fmt: skip
 END_OF_TEXT = 0  # the first entry of every vocabulary that this project trains
 
 
@@ -24,16 +30,26 @@ def build(spec: Spec) -> "PreTrainedModel":
     Raises:
         ValueError: the spec is not of a Hugging Face family.
     """
-    for kind, maker in _MAKERS.items():
-        if isinstance(spec, kind):
-            return maker(spec)
-    raise ValueError(f"{type(spec).__name__} is not a Hugging Face family")
+    if type(spec) not in _MAKERS:
+        raise ValueError(f"{type(spec).__name__} is not a Hugging Face family")
+    name, configure = _MAKERS[type(spec)]
+    return getattr(_transformers(), name)(configure(spec))
 
 
 def spec_of(model: nn.Module) -> Spec | None:
     """The spec that describes a model, or None where no family of the course does."""
     reader = _READERS.get(type(model).__name__)
-    return None if reader is None else reader(model.config)
+    config = getattr(model, "config", None)
+    if reader is None or config is None:
+        return None
+    spec = reader(config)
+    _, configure = _MAKERS[type(spec)]
+    # A spec holds sizes alone. A model with another rotary base, say, is not what it would build.
+    return spec if _settings(configure(spec)) == _settings(config) else None
+
+
+def _settings(config: "PreTrainedConfig") -> list[Any]:
+    return [getattr(config, name, None) for name in SETTINGS]
 
 
 def _transformers() -> Any:
@@ -41,9 +57,8 @@ def _transformers() -> Any:
     return import_module("transformers")
 
 
-def _vit(spec: VitSpec) -> "PreTrainedModel":
-    library = _transformers()
-    config = library.ViTConfig(
+def _vit(spec: VitSpec) -> "PreTrainedConfig":
+    return _transformers().ViTConfig(
         hidden_size=spec.width,
         num_hidden_layers=spec.depth,
         num_attention_heads=spec.heads,
@@ -54,12 +69,10 @@ def _vit(spec: VitSpec) -> "PreTrainedModel":
         num_labels=spec.classes,
         attn_implementation="eager",
     )
-    return library.ViTForImageClassification(config)
 
 
-def _bert(spec: BertSpec) -> "PreTrainedModel":
-    library = _transformers()
-    config = library.BertConfig(
+def _bert(spec: BertSpec) -> "PreTrainedConfig":
+    return _transformers().BertConfig(
         vocab_size=spec.vocabulary,
         hidden_size=spec.width,
         num_hidden_layers=spec.depth,
@@ -69,12 +82,10 @@ def _bert(spec: BertSpec) -> "PreTrainedModel":
         num_labels=spec.classes,
         attn_implementation="eager",
     )
-    return library.BertForSequenceClassification(config)
 
 
-def _gpt(spec: GptSpec) -> "PreTrainedModel":
-    library = _transformers()
-    config = library.GPT2Config(
+def _gpt(spec: GptSpec) -> "PreTrainedConfig":
+    return _transformers().GPT2Config(
         vocab_size=spec.vocabulary,
         n_embd=spec.width,
         n_layer=spec.depth,
@@ -87,12 +98,10 @@ def _gpt(spec: GptSpec) -> "PreTrainedModel":
         eos_token_id=END_OF_TEXT,
         attn_implementation="eager",
     )
-    return library.GPT2LMHeadModel(config)
 
 
-def _llama(spec: LlamaSpec) -> "PreTrainedModel":
-    library = _transformers()
-    config = library.LlamaConfig(
+def _llama(spec: LlamaSpec) -> "PreTrainedConfig":
+    return _transformers().LlamaConfig(
         vocab_size=spec.vocabulary,
         hidden_size=spec.width,
         num_hidden_layers=spec.depth,
@@ -105,7 +114,6 @@ def _llama(spec: LlamaSpec) -> "PreTrainedModel":
         eos_token_id=END_OF_TEXT,
         attn_implementation="eager",
     )
-    return library.LlamaForCausalLM(config)
 
 
 def _read_vit(config: Any) -> VitSpec:
@@ -156,11 +164,11 @@ def _read_llama(config: Any) -> LlamaSpec:
     )
 
 
-_MAKERS: dict[type[Any], Callable[[Any], "PreTrainedModel"]] = {
-    VitSpec: _vit,
-    BertSpec: _bert,
-    GptSpec: _gpt,
-    LlamaSpec: _llama,
+_MAKERS: dict[type[Any], tuple[str, Callable[[Any], "PreTrainedConfig"]]] = {
+    VitSpec: ("ViTForImageClassification", _vit),
+    BertSpec: ("BertForSequenceClassification", _bert),
+    GptSpec: ("GPT2LMHeadModel", _gpt),
+    LlamaSpec: ("LlamaForCausalLM", _llama),
 }
 _READERS: dict[str, Callable[[Any], Spec]] = {
     "ViTForImageClassification": _read_vit,

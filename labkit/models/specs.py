@@ -5,6 +5,7 @@ the student's process into the grader's: no pickle and no code, only a record th
 into a network that we wrote or that Hugging Face did.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,12 +100,25 @@ class LlamaSpec:
     tied: bool = True  # the output layer shares the embedding's weights
 
 
+@dataclass(frozen=True)
+class EfficientNetLiteSpec:
+    """The defaults are lite0's. lite1 to lite4 multiply width and depth, and see larger images."""
+
+    width: float = 1.0  # multiplies the channels of every stage
+    depth: float = 1.0  # multiplies the repeats of every stage but the first and the last
+    in_channels: int = 3
+    classes: int = 1000
+    dropout: float = 0.2
+
+
 Spec = (
-    ResNetSpec | MlpSpec | TextTransformerSpec | VitSpec | BertSpec | GptSpec | LlamaSpec
+    ResNetSpec | MlpSpec | EfficientNetLiteSpec | TextTransformerSpec
+    | VitSpec | BertSpec | GptSpec | LlamaSpec
 )  # fmt: skip
 FAMILIES: dict[str, type[Spec]] = {
     "resnet": ResNetSpec,
     "mlp": MlpSpec,
+    "efficientnet_lite": EfficientNetLiteSpec,
     "text_transformer": TextTransformerSpec,
     "vit": VitSpec,
     "bert": BertSpec,
@@ -117,6 +131,8 @@ def layer_count(spec: Spec) -> int:
     """How many repeated layers a spec asks for; each of them has parameters of its own."""
     if isinstance(spec, ResNetSpec):
         return spec.blocks
+    if isinstance(spec, EfficientNetLiteSpec):
+        return math.ceil(spec.depth)
     return len(spec.hidden) if isinstance(spec, MlpSpec) else spec.depth
 
 

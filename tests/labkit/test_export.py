@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +7,8 @@ import pytest
 import torch
 
 import labkit
-from labkit import export, submission, timing
+from labkit import export, timing
 from labkit.models import Mlp, MlpSpec, ResNet, ResNetSpec, build
-from labkit.submission import SubmissionError
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -74,32 +72,6 @@ def test_a_bad_range_is_refused_with_its_edge(bad: tuple[float, float], tmp_path
     del ranges["images"]
     with pytest.raises(ValueError, match="no range for the edge 'images'"):
         export.int8_static(path, ranges, tmp_path / "q.onnx")
-
-
-def test_submit_writes_the_model_and_its_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LABKIT_OUT", str(tmp_path / "out"))
-    path = export.to_onnx(build(ResNetSpec(8, 1)), tmp_path / "m.onnx")
-    manifest = labkit.submit(path)
-    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert written["sha256"] == manifest.sha256
-    assert (tmp_path / "out" / "model.onnx").read_bytes() == path.read_bytes()
-
-
-def test_submit_says_what_is_wrong_before_the_grader_does(tmp_path: Path) -> None:
-    with pytest.raises(SubmissionError, match="does not exist"):
-        submission.submit(tmp_path / "none.onnx")
-    (tmp_path / "junk.onnx").write_bytes(b"junk")
-    with pytest.raises(SubmissionError, match="not a valid ONNX model"):
-        submission.submit(tmp_path / "junk.onnx")
-    wrong = export.to_onnx(build(ResNetSpec(8, 1, classes=7)), tmp_path / "seven.onnx")
-    with pytest.raises(SubmissionError, match=r"expected \(1, 10\)"):
-        submission.submit(wrong)
-    broken = build(ResNetSpec(8, 1))
-    torch.nn.init.constant_(broken.head.weight, float("nan"))
-    with pytest.raises(SubmissionError, match="NaN"):
-        submission.submit(export.to_onnx(broken, tmp_path / "nan.onnx"))
 
 
 def test_pairs_are_timed_on_both_clocks_and_the_interval_holds_the_ratio(tmp_path: Path) -> None:

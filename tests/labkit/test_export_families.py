@@ -105,11 +105,10 @@ def test_dynamic_int8_stays_within_a_few_steps_of_fp32(exported: Exported, tmp_p
     out = export.int8_dynamic(exported.path, tmp_path / "q.onnx")
     expected = export.predict(exported.path, inputs)
     assert _difference(export.predict(out, inputs), expected) < 0.05
-    stored = onnx.load(str(out)).graph.initializer
-    floats = [
-        t.name for t in stored if t.data_type == t.FLOAT and len(t.dims) > 1 and t.dims[1] > 1
-    ]
-    assert all("position" in name or "cls" in name or "val_" in name for name in floats), floats
+    floats = {t.name for t in onnx.load(str(out)).graph.initializer if t.data_type == t.FLOAT}
+    known = onnx.load(str(exported.path)).graph.initializer
+    left = [t.name for t in known if t.name in floats and len(t.dims) == 2 and min(t.dims) > 2]
+    assert left == []
 
 
 def _linear_weights(path: Path) -> set[str]:
@@ -166,7 +165,7 @@ def test_texts_for_an_image_model_are_refused(tmp_path: Path) -> None:
 
 def test_a_network_of_ones_own_says_what_it_takes(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
-    with pytest.raises(ValueError, match="a Sequential is no network of labkit.models"):
+    with pytest.raises(ValueError, match="a Sequential is no network"):
         export.to_onnx(model, tmp_path / "m.onnx")
     path = export.to_onnx(model, tmp_path / "m.onnx", takes=export.images((3, 2, 2), classes=4))
     images = torch.randn(5, 3, 2, 2)

@@ -5,6 +5,7 @@ import torch
 
 from labkit.models import (
     BertSpec,
+    EfficientNetLiteSpec,
     GptSpec,
     LlamaSpec,
     MlpSpec,
@@ -24,6 +25,7 @@ TINY: list[Spec] = [
     ResNetSpec(width=4, blocks=1),
     ResNetSpec(width=4, blocks=2, batch_norm=False),
     MlpSpec(12, (8, 8), 3),
+    EfficientNetLiteSpec(width=0.25, depth=0.5, classes=3),
     TextTransformerSpec(vocabulary=50, width=16, depth=2, heads=2, ffn=24, max_tokens=10),
     VitSpec(width=16, depth=2, heads=2, ffn=24, image_size=8, patch=4),
     BertSpec(vocabulary=50, width=16, depth=2, heads=2, ffn=24, max_tokens=10),
@@ -50,6 +52,13 @@ def test_a_model_tells_the_spec_that_it_was_built_from(spec: Spec) -> None:
 def test_every_layer_that_a_spec_asks_for_has_tensors(spec: Spec) -> None:
     """The grader bounds a forged spec's depth by the number of tensors that came with it."""
     assert layer_count(spec) <= len(build(spec).state_dict())
+
+
+def test_a_model_with_settings_that_no_spec_holds_has_no_spec() -> None:
+    """SmolLM2 turns its rotary embedding by another base; a copy from sizes would be wrong."""
+    model = build(LANGUAGE[-1])
+    model.config.rope_parameters = {"rope_type": "default", "rope_theta": 100_000.0}
+    assert spec_of(model) is None
 
 
 def test_what_is_no_model_of_the_course_has_no_spec() -> None:
