@@ -122,29 +122,40 @@ def test_transformers_loads_symmetric_codes(family: str, tmp_path: Path) -> None
     layers = export.round_linears(model)
     export.save_packed_int4(model, tmp_path, layers)
     loaded = _auto(family).from_pretrained(tmp_path).eval()
-    given = export.signature_of(model).example(2, 12)
-    inputs = given.get("images", IDS)
+    inputs = export.signature_of(model).example(2, 12).get("images", IDS)
     with torch.no_grad():
         expected = export.dequantised(model, layers)(inputs).logits
         assert (loaded(inputs).logits - expected).abs().max() < 1e-5
         assert (model(inputs).logits - expected).abs().max() > 1e-4  # the grid is another model
 
 
-def test_transformers_loads_asymmetric_codes_only_when_told_to_dequantize(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["vit", "bert", "llama"])
+def test_transformers_loads_asymmetric_codes_only_when_told_to_dequantize(
+    family: str, tmp_path: Path
+) -> None:
     """transformers 5.23 with compressed-tensors 0.19: zero points are packed in the file, and the
     module made to receive them is not."""
-    from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+    from transformers import CompressedTensorsConfig
 
-    model = _built(LLAMA)
+    model = _built(PACKABLE[family])
     layers = export.round_linears(model, symmetric=False)
     export.save_packed_int4(model, tmp_path, layers)
     with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
-        AutoModelForCausalLM.from_pretrained(tmp_path)
+        _auto(family).from_pretrained(tmp_path)
     told = CompressedTensorsConfig(dequantize=True)
-    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=told)
+    loaded = _auto(family).from_pretrained(tmp_path, quantization_config=told).eval()
+    inputs = export.signature_of(model).example(2, 12).get("images", IDS)
     with torch.no_grad():
-        expected = export.dequantised(model, layers)(IDS).logits
-        assert (loaded.eval()(IDS).logits - expected).abs().max() < 1e-5
+        expected = export.dequantised(model, layers)(inputs).logits
+        assert (loaded(inputs).logits - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("family", ["mlp", "text_transformer"])
+def test_transformers_has_no_class_for_networks_of_ours(family: str, tmp_path: Path) -> None:
+    model = _built(PACKABLE[family])
+    export.save_packed_int4(model, tmp_path, export.round_linears(model))
+    with pytest.raises(ValueError, match="Unrecognized model"):
+        _auto("bert").from_pretrained(tmp_path)
 
 
 def test_transformers_does_not_read_bitmasks_and_only_says_that_weights_are_missing(

@@ -152,6 +152,12 @@ def test_convolutions_stay_in_fp32(tmp_path: Path) -> None:
     assert operators.count("Conv") == 9
 
 
+def test_the_layers_of_gpt_2_are_converted_though_they_are_exported_as_gemm(tmp_path: Path) -> None:
+    path = export.to_onnx(build(GptSpec(64, 64, 2, 2, 32)), tmp_path / "m.onnx")
+    assert [n.op_type for n in onnx.load(str(path)).graph.node].count("Gemm") == 8
+    assert len(_operators(export.int4_weight_only(path, tmp_path / "q.onnx"))) == 8
+
+
 def test_what_cannot_be_rounded_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = export.to_onnx(build(MlpSpec(64, (32,))), tmp_path / "m.onnx")
     with pytest.raises(ValueError, match=r"group_size is 48; MatMulNBits takes \(16, 32,"):

@@ -1,7 +1,6 @@
 """What a student reads who hands in the wrong thing, and what is written for the right one."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,7 +123,7 @@ def test_weights_in_another_file_are_named(models: dict[str, Path], tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [(99, "asks for opset 99; .* export writes 20"), (8, "is not a valid ONNX model")],
+    [(99, r"asks for opset 99; .*export writes 20"), (8, "is not a valid ONNX model")],
 )
 def test_an_opset_that_does_not_fit_is_refused(
     version: int, words: str, models: dict[str, Path], tmp_path: Path
@@ -132,9 +131,8 @@ def test_an_opset_that_does_not_fit_is_refused(
     model = onnx.load(str(models["images"]))
     model.opset_import[0].version = version
     onnx.save(model, str(tmp_path / "m.onnx"))
-    with pytest.raises(SubmissionError) as raised:
+    with pytest.raises(SubmissionError, match=words):
         labkit.submit(tmp_path / "m.onnx")
-    assert re.search(words.replace("export", ".*export"), str(raised.value))
 
 
 def test_an_operator_that_onnx_runtime_has_not_is_its_refusal_in_short(
@@ -165,9 +163,7 @@ def _retyped(models: dict[str, Path], path: Path) -> None:
 
 
 def _one_at_a_time(_: dict[str, Path], path: Path) -> None:
-    fixed = export.images(classes=10)
-    single = export.to_onnx(build(ResNetSpec(4, 1)), path, takes=fixed)
-    model = onnx.load(str(single))
+    model = onnx.load(str(export.to_onnx(build(ResNetSpec(4, 1)), path)))
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(model, str(path))
 
