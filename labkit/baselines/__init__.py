@@ -39,7 +39,7 @@ def load(name: str) -> nn.Module:
         ValueError: there is no baseline of that name.
     """
     entry = _entry(name)
-    if entry.get("base") is not None:
+    if entry["base"] is not None:
         return _tuned(entry["base"], name)
     model = build(spec_from_dict(entry["spec"]))
     load_model(model, weights_path(name))
