@@ -1,4 +1,4 @@
-"""Tune MiniLM on movie reviews: `python -m labkit.baselines.bert_movie_reviews` (ten minutes).
+"""Tune MiniLM on movie reviews: `python -m labkit.baselines.bert_movie_reviews`.
 
 Shipped are the updates of rank 32 and the new head, some 4 MB; the 23 million parameters beneath
 them come from the registry's package once, and are checked by hash. A recipe alone would give

@@ -1,6 +1,6 @@
 """Train the language model in Llama's layout: `python -m labkit.baselines.llama_sotu`.
 
-One pass over the State of the Union addresses, some five minutes on two cores with AMX.
+One pass over the State of the Union addresses.
 """
 
 from labkit.baselines.recipe import Recipe, run
