@@ -14,10 +14,12 @@ from autograder.measure import Baseline, Ruler
 from autograder.notebook import SourceCell
 from autograder.rebuild import rebuild
 from autograder.records import (
+    Artefact,
     CellRun,
     Evidence,
     Exercise,
     Finding,
+    Measurement,
     Notebook,
     Submission,
 )
@@ -35,7 +37,7 @@ class Grader:
     lab: Lab
     sources: dict[str, list[SourceCell]]  # by notebook
     ruler: Ruler
-    baseline: Baseline
+    baseline: Baseline | None  # None: the lab asks for no artefact
 
 
 def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> Grader:
@@ -45,6 +47,8 @@ def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> 
         data.load(data.SETS[name], "train")  # fetched now: the sandbox has no network
     ruler = Ruler(lab, sandbox, machine.describe(sandbox))
     sources = {name: notebook.read(source / lab.folder / f"{name}.ipynb") for name in lab.notebooks}
+    if lab.artefact is None:
+        return Grader(lab, sources, ruler, None)
     tell(f"measuring the baseline {lab.artefact.baseline}")
     folder = out / "baseline"
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,10 +83,7 @@ def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> 
     with ThreadPoolExecutor(grader.ruler.machine.cores) as pool:
         run_one = partial(_run_notebook, submission=submission, grader=grader)
         ran = list(pool.map(run_one, grader.lab.notebooks))
-    tell(f"{submission.student}: measuring the artefact")
-    folder = out / "artefacts" / submission.student
-    folder.mkdir(parents=True, exist_ok=True)
-    found = artefact.load(ran[-1].artefact, grader.lab.artefact, folder)
+    found, measurements = _measured(ran[-1].artefact, submission, grader, out, tell)
     findings = [*submission.findings, *(finding for each in ran for finding in each.findings)]
     return Evidence(
         submission=submission,
@@ -90,7 +91,7 @@ def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> 
         runs={each.notebook.name: each.cells for each in ran},
         exercises=tuple(exercise for each in ran for exercise in each.exercises),
         artefact=found,
-        measurements=tuple(measure.measure(found, grader.baseline, grader.ruler)),
+        measurements=measurements,
         machine=grader.ruler.machine,
         grader_version=__version__,
         graded_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -98,16 +99,29 @@ def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> 
     )
 
 
+def _measured(
+    raw: bytes | None, submission: Submission, grader: Grader, out: Path, tell: Tell
+) -> tuple[Artefact | Finding | None, tuple[Measurement, ...]]:
+    if grader.lab.artefact is None or grader.baseline is None:
+        return None, ()
+    tell(f"{submission.student}: measuring the artefact")
+    folder = out / "artefacts" / submission.student
+    folder.mkdir(parents=True, exist_ok=True)
+    found = artefact.load(raw, grader.lab.artefact, folder)
+    return found, tuple(measure.measure(found, grader.baseline, grader.ruler))
+
+
 def _run_notebook(name: str, submission: Submission, grader: Grader) -> _Ran:
     source = grader.sources[name]
     rebuilt = rebuild(name, source, submission)
     findings = list(rebuilt.findings)
+    wanted = grader.lab.artefact if name == grader.lab.notebooks[-1] else None
     model = None
     with run(rebuilt, grader.lab, grader.ruler.sandbox) as running:
         findings += running.findings
-        if name == grader.lab.notebooks[-1]:
+        if wanted is not None:
             try:  # before the hidden tests, which may end the process
-                model = running.process.collect(grader.lab.artefact.file)
+                model = running.process.collect(wanted.file)
             except (ProcessGone, RaisedByStudent) as gone:
                 findings.append(Finding(name, str(gone)))
         exercises = examine(name, source, running)

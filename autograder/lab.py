@@ -94,13 +94,18 @@ class Lab:
     title: str
     notebooks: tuple[str, ...]  # without .ipynb, in the order they are worked through
     datasets: tuple[str, ...]  # names in labkit.data.SETS that student code may read
-    artefact: Artefact
-    thresholds: tuple[Threshold, ...]
+    artefact: Artefact | None = None  # None: exercises alone
+    thresholds: tuple[Threshold, ...] = ()
     limits: Limits = Limits()
     intake: Intake = Intake()
 
     def __post_init__(self) -> None:
         metrics = [threshold.metric for threshold in self.thresholds]
+        if metrics and self.artefact is None:
+            raise ValueError(
+                f"{self.folder}: thresholds for {metrics}, but no artefact that they could be "
+                "measured on"
+            )
         if len(set(metrics)) != len(metrics):
             raise ValueError(f"{self.folder}: a metric has two thresholds: {metrics}")
         for threshold in self.thresholds:

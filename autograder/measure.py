@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from autograder import hidden, wire
+from autograder import lab as demands
 from autograder.accuracy import accuracy_kept
 from autograder.artefact import load
 from autograder.lab import Lab, Limits, Metric, Threshold
@@ -61,11 +62,11 @@ def measure(
 
 def measure_baseline(ruler: "Ruler", folder: Path) -> Baseline:
     """The shipped baseline in FP32, measured like any artefact, and the machine's noise."""
-    lab = ruler.lab
-    exported = export.to_onnx(baselines.load(lab.artefact.baseline), folder / "exported.onnx")
-    artefact = load(exported.read_bytes(), lab.artefact, folder)
+    wanted = ruler.wanted
+    exported = export.to_onnx(baselines.load(wanted.baseline), folder / "exported.onnx")
+    artefact = load(exported.read_bytes(), wanted, folder)
     assert isinstance(artefact, Artefact), artefact
-    examples = hidden.load(lab.artefact.dataset, lab.artefact.hidden_count)
+    examples = hidden.load(wanted.dataset, wanted.hidden_count)
     logits = ruler.predict(artefact.path, examples.images)
     twins = [ruler.time(artefact.path, artefact.path) for _ in range(CERTIFICATE_PROCESSES)]
     return Baseline(artefact, logits.argmax(dim=1) == examples.labels, certificate(twins))
@@ -78,6 +79,13 @@ class Ruler:
     lab: Lab
     sandbox: Sandbox
     machine: Machine
+
+    @property
+    def wanted(self) -> demands.Artefact:
+        """What the lab asks for. Raises ValueError if it is a lab of exercises alone."""
+        if self.lab.artefact is None:
+            raise ValueError(f"{self.lab.folder} asks for no artefact, so none can be measured")
+        return self.lab.artefact
 
     def predict(self, model: Path, images: torch.Tensor) -> torch.Tensor:
         """Logits for all images, in a random order and batches of random size, put back in order.
@@ -102,12 +110,11 @@ class Ruler:
 
     def time(self, baseline: Path, candidate: Path) -> list[Pair]:
         """Interleaved pairs from one fresh process."""
-        batch = self.lab.artefact.timed_batch
         request = {
             "do": "time",
             "baseline": self.sandbox.sees(BASELINE, baseline),
             "candidate": self.sandbox.sees(CANDIDATE, candidate),
-            "shape": [batch, *data.IMAGE_SETS[self.lab.artefact.dataset].shape],
+            "shape": [self.wanted.timed_batch, *data.IMAGE_SETS[self.wanted.dataset].shape],
             "pairs": PAIRS_PER_PROCESS,
             "seed": secrets.randbits(31),
         }
@@ -166,7 +173,7 @@ def _compression_ratio(
 def _accuracy_kept(
     threshold: Threshold, artefact: Artefact, baseline: Baseline, ruler: Ruler
 ) -> Measurement:
-    wanted = ruler.lab.artefact
+    wanted = ruler.wanted
     examples = hidden.load(wanted.dataset, wanted.hidden_count)
     logits = ruler.predict(artefact.path, examples.images)
     classes = len(data.IMAGE_SETS[wanted.dataset].classes)
@@ -207,7 +214,7 @@ def _speedup(
         "wall_ratio": wall_speedup(processes),
         "guard_band": guard_band,
         "processes": len(processes),
-        "batch": ruler.lab.artefact.timed_batch,
+        "batch": ruler.wanted.timed_batch,
     }
     return Measurement("speedup", interval, details=details, samples=samples)
 

@@ -238,7 +238,7 @@ class Evidence:
     notebooks: tuple[Notebook, ...]
     runs: dict[str, tuple[CellRun, ...]]  # by notebook
     exercises: tuple[Exercise, ...]
-    artefact: Artefact | Finding
+    artefact: Artefact | Finding | None  # None: the lab asks for none
     measurements: tuple[Measurement, ...]
     machine: Machine
     grader_version: str

@@ -36,7 +36,7 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
 def chart(
-    threshold: Threshold, measurement: Measurement, artefact: Artefact | Finding
+    threshold: Threshold, measurement: Measurement, artefact: Artefact | Finding | None
 ) -> Markup | None:
     """The picture that belongs to a metric, or None where there is nothing to draw."""
     with _style():

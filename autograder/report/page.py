@@ -168,7 +168,7 @@ def _artefact_row(
     check: Check,
     threshold: Threshold,
     measurement: Measurement | None,
-    artefact: Artefact | Finding,
+    artefact: Artefact | Finding | None,
 ) -> ArtefactRow:
     details = measurement.details if measurement else {}
     return ArtefactRow(
@@ -202,8 +202,8 @@ def _detail(value: float | str) -> str:
     return value if isinstance(value, str) else text.number(value)
 
 
-def _ledger(artefact: Artefact | Finding) -> Ledger | None:
-    if isinstance(artefact, Finding):
+def _ledger(artefact: Artefact | Finding | None) -> Ledger | None:
+    if not isinstance(artefact, Artefact):
         return None
     tensors = sorted(artefact.ledger, key=lambda tensor: (-tensor.size_bytes, tensor.name))
     rest = tensors[LEDGER_ROWS:]

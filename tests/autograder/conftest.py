@@ -44,6 +44,15 @@ def grader(source: Path, isolated: Sandbox, tmp_path_factory: pytest.TempPathFac
     return grade.prepare(minilab.LAB, source, isolated, out, lambda _: None)
 
 
+@pytest.fixture(scope="session")
+def stub_grader(
+    source: Path, isolated: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Grader:
+    """For the lab of exercises alone: ready at once, for there is nothing to measure."""
+    out = tmp_path_factory.mktemp("stub")
+    return grade.prepare(minilab.STUB, source, isolated, out, lambda _: None)
+
+
 @pytest.fixture
 def hand_in(source: Path, released: Path, tmp_path: Path) -> Callable[[dict[str, str]], Submission]:
     """A sealed submission: the instructor's solution with some cells replaced, by id."""

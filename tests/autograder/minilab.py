@@ -1,6 +1,13 @@
-"""A lab of one small notebook, for the tests of the grader: everything real, only less of it."""
+"""Two labs of one small notebook, for the tests of the grader: everything real, only less of it.
 
+`LAB` has all that a lab can have. `STUB` has exercises alone, no data set and no artefact: a
+submission of it is graded in the time that its process takes to start.
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from autograder import notebook
 from autograder.lab import MIB, Artefact, Intake, Lab, Limits, Requirement, Threshold
@@ -93,10 +100,74 @@ LAB = Lab(
 )  # fmt: skip
 
 
+STUB_NAME = "01-Stub"
+STUB_TEXT = """# %% intro [markdown]
+# Three small functions.
+
+# %% twice role="solution"
+def twice(x: float) -> float:
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### END SOLUTION
+
+# %% test-twice role="test" points=2
+assert twice(2) == 4, "twice two is 4"
+### BEGIN HIDDEN TESTS
+assert twice(-1.5) == -3.0, "twice does not hold for a negative number"
+### END HIDDEN TESTS
+
+# %% words role="solution"
+def words(text: str) -> list[str]:
+    ### BEGIN SOLUTION
+    return text.split()
+    ### END SOLUTION
+
+# %% test-words role="test" points=2
+assert words("a b") == ["a", "b"], "there are two words in 'a b'"
+### BEGIN HIDDEN TESTS
+assert words("  one   two ") == ["one", "two"], "spaces are no words"
+### END HIDDEN TESTS
+
+# %% total role="solution"
+def total(numbers: list[int]) -> int:
+    ### BEGIN SOLUTION
+    return sum(numbers)
+    ### END SOLUTION
+
+# %% test-total role="test" points=3
+assert total([1, 2]) == 3, "1 and 2 are 3"
+### BEGIN HIDDEN TESTS
+assert total([5, -7, 40]) == 38, "the total is wrong with a negative number"
+### END HIDDEN TESTS
+"""
+
+STUB = Lab(
+    number="0.2",
+    slug="Stub",
+    title="A lab of exercises alone",
+    notebooks=(STUB_NAME,),
+    datasets=(),
+    limits=Limits(wall_clock_s=60, cell_s=20, call_s=5),
+    intake=Intake(file_bytes=2 * MIB, total_bytes=4 * MIB, files=20),
+)
+
+
+def hand_in_stub(
+    folder: Path, student: str, replaced: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """A student's folder below `folder`: the stub's solution, some cells replaced, by id."""
+    document = json.loads(notebook.from_text(STUB_TEXT, STUB_NAME))
+    for cell in document["cells"]:
+        cell["source"] = replaced.get(cell["id"], cell["source"])
+    (folder / student).mkdir(parents=True)
+    (folder / student / f"{STUB_NAME}.ipynb").write_text(json.dumps(document), encoding="utf-8")
+
+
 def write_source(folder: Path) -> Path:
-    """The source folder that holds the lab."""
-    target = folder / LAB.folder
-    target.mkdir(parents=True)
-    (target / f"{NAME}.ipynb").write_text(notebook.from_text(TEXT, NAME), encoding="utf-8")
-    (target / "README.md").write_text("# A small lab\n", encoding="utf-8")
+    """The source folder that holds both labs."""
+    for lab, name, text in ((LAB, NAME, TEXT), (STUB, STUB_NAME, STUB_TEXT)):
+        target = folder / lab.folder
+        target.mkdir(parents=True)
+        (target / f"{name}.ipynb").write_text(notebook.from_text(text, name), encoding="utf-8")
+        (target / "README.md").write_text(f"# {lab.title}\n", encoding="utf-8")
     return folder

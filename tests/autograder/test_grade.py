@@ -1,6 +1,7 @@
 """Whole submissions of the mini lab through all rooms: good, empty, broken and hostile."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,26 @@ def test_evidence_comes_back_as_it_was_written(graded: Graded, tmp_path: Path) -
     with pytest.raises(ValueError, match="lacks"):
         (tmp_path / "copy.jsonl").write_text('{"findings": []}\n')
         evidence.read(tmp_path / "copy.jsonl")
+
+
+def test_a_lab_of_exercises_alone_needs_no_artefact(stub_grader: Grader, tmp_path: Path) -> None:
+    minilab.hand_in_stub(tmp_path / "in", "anna")
+    minilab.hand_in_stub(tmp_path / "in", "ben", {"twice": "def twice(x):\n    return 2 * abs(x)"})
+    out = tmp_path / "out"
+    result = classrun.grade_class(
+        tmp_path / "in", minilab.STUB, lambda: stub_grader, out, lambda _: None
+    )
+    assert [item.verdict.points for item in result.graded] == [7, 5]
+    assert stub_grader.baseline is None
+    page = (out / "anna.html").read_text()
+    assert "Your compressed model" not in page
+    assert "the model you handed in" not in page
+    assert "Compressed model" not in (out / "index.html").read_text()
+
+
+def test_thresholds_without_an_artefact_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Mini: thresholds for .* but no artefact"):
+        replace(minilab.LAB, artefact=None)
 
 
 def test_a_class_run_grades_each_submission_once_and_reports_all(
