@@ -28,6 +28,7 @@ class Limits:
     processes: int = 256
     threads: int = 1  # of one process; two submissions may run beside each other
     output_bytes: int = 256 * MIB  # everything written under /out, and /tmp likewise
+    output_files: int = 20_000  # files and folders in each of them
     log_bytes: int = 256 * 1024  # of what one cell prints; the rest is cut
 
 

@@ -39,8 +39,7 @@ class StudentProcess:
     def __init__(self, lab: Lab, sandbox: Sandbox) -> None:
         self.lab = lab
         reads = {f"{DATA}/{name}": data.cache_folder() / name for name in lab.datasets}
-        arguments = ["autograder.worker", str(lab.limits.log_bytes)]
-        self.process = sandbox.start(arguments, reads, lab.limits)
+        self.process = sandbox.worker(reads, lab.limits)
         self.count = 0
         self.gone: str | None = None
         try:

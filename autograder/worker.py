@@ -95,15 +95,14 @@ def _formatted(error: BaseException) -> str:
     return "".join([*places, last]).strip()
 
 
-def main() -> None:
-    log_bytes = int(sys.argv[1])
-    # The pipes move away from 0 and 1, so that a cell that reads or prints does not break frames.
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+def serve(requests: int, replies: int, log_bytes: int) -> None:
+    """Serve one notebook on two descriptors, with the standard ones out of its reach."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    Worker(requests, replies, log_bytes).serve()
+    Worker(os.fdopen(requests, "rb"), os.fdopen(replies, "wb"), log_bytes).serve()
 
 
 if __name__ == "__main__":
-    main()
+    # The pipes move away from 0 and 1, so that a cell that reads or prints does not break frames.
+    serve(os.dup(0), os.dup(1), int(sys.argv[1]))
