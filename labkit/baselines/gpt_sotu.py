@@ -1,6 +1,6 @@
 """Train the language model in GPT-2's layout: `python -m labkit.baselines.gpt_sotu`.
 
-One pass over the State of the Union addresses.
+Three passes over the State of the Union addresses.
 """
 
 from labkit.baselines.recipe import Recipe, run
@@ -14,7 +14,7 @@ RECIPE = Recipe(
     spec=GptSpec(width=128, depth=4, heads=4, context=CONTEXT),
     training=(
         TrainingConfig(
-            epochs=1,
+            epochs=3,
             batch_size=32,
             optimizer="adamw",
             learning_rate=2e-3,
