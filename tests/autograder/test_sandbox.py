@@ -245,7 +245,7 @@ def test_a_nursery_outlives_the_thread_that_first_asked_for_it() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user to try it")
-def test_an_ordinary_user_gets_a_sandbox_too(tmp_path: Path) -> None:
+def test_an_ordinary_user_gets_a_sandbox_too() -> None:
     """In a mount namespace where the interpreter, which may lie in root's home, can be read."""
     script = """
         import pathlib, tempfile
@@ -255,8 +255,8 @@ def test_an_ordinary_user_gets_a_sandbox_too(tmp_path: Path) -> None:
         from autograder import sandbox
         class Lab: limits, datasets = Limits(), ()
         started = StudentProcess(Lab, sandbox.find(allow_unsafe=False))
-        run = started.execute(Cell("a", "import os; print(os.getuid(), os.listdir('/proc')[:0], "
-                                        "os.access('/root', os.R_OK))"), 20)
+        source = "import os; print(os.getuid(), os.access('/usr', os.W_OK))"
+        run = started.execute(Cell("a", source), 20)
         print(run.output, run.error)
         started.end()
     """
@@ -269,10 +269,10 @@ def test_an_ordinary_user_gets_a_sandbox_too(tmp_path: Path) -> None:
     }
     shown = [x for p in sorted(open_again) for x in ("--ro-bind", str(p), str(p))]
     done = subprocess.run(
-        ["bwrap", "--dev-bind", "/", "/", *above, *shown, "--",
+        ["bwrap", "--dev-bind", "/", "/", *above, *shown, "--perms", "0777", "--tmpfs", "/mnt", "--",
          "setpriv", "--reuid", nobody, "--regid", nobody, "--clear-groups", "env",
-         f"HOME={tmp_path}", f"MPLCONFIGDIR={os.environ.get('MPLCONFIGDIR', '')}",
+         "HOME=/mnt",
          sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert done.stdout.split() == ["60001", "[]", "False"], done.stderr[-2000:]
+    assert done.stdout.split() == ["60001", "False"], done.stderr[-2000:]
