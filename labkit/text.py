@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from labkit.tokenizers import END
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -53,16 +55,24 @@ def tokenise(
 
 
 def windows(
-    texts: Iterable[str], tokenizer: "Tokenizer", context: int
+    texts: Iterable[str], tokenizer: "Tokenizer", context: int, end: str = END
 ) -> Int[Tensor, "windows context"]:
     """Texts as one stream of tokens, cut into windows that do not overlap; the rest is dropped.
 
-    Each window holds `context` tokens, of which all but the first are predicted. A text ends with
-    the token `<|end|>`.
+    Each window holds `context` tokens, of which all but the first are predicted.
+
+    Args:
+        end: the token that ends each text; SmolLM2's is `<|endoftext|>`.
+
+    Raises:
+        ValueError: the tokenizer has no such token.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    end = tokenizer.token_to_id("<|end|>")
-    stream = [token for text in tokenizer.encode_batch(list(texts)) for token in (*text.ids, end)]
+    end_id = tokenizer.token_to_id(end)
+    if end_id is None:
+        raise ValueError(f"the tokenizer has no token {end!r} to end a text with; name its own")
+    encoded = tokenizer.encode_batch(list(texts))
+    stream = [token for text in encoded for token in (*text.ids, end_id)]
     count = len(stream) // context
     return torch.tensor(stream[: count * context]).view(count, context)

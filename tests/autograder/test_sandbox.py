@@ -269,7 +269,8 @@ def test_an_ordinary_user_gets_a_sandbox_too() -> None:
     }
     shown = [x for p in sorted(open_again) for x in ("--ro-bind", str(p), str(p))]
     done = subprocess.run(
-        ["bwrap", "--dev-bind", "/", "/", *above, *shown, "--perms", "0777", "--tmpfs", "/mnt", "--",
+        ["bwrap", "--dev-bind", "/", "/", *above, *shown,
+         "--perms", "0777", "--tmpfs", "/mnt", "--",
          "setpriv", "--reuid", nobody, "--regid", nobody, "--clear-groups", "env",
          "HOME=/mnt",
          sys.executable, "-c", textwrap.dedent(script)],

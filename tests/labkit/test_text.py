@@ -63,6 +63,11 @@ def test_windows_hold_the_stream_in_order_with_every_text_s_end() -> None:
     assert len(stream) - cut.numel() < 4
 
 
+def test_a_tokenizer_without_the_end_token_is_named() -> None:
+    with pytest.raises(ValueError, match="<.endoftext.>"):
+        windows(["a"], tokenizers.load("state_of_the_union"), 4, end="<|endoftext|>")
+
+
 def test_texts_answer_in_the_order_in_which_they_were_asked() -> None:
     """They are computed sorted by length. 1e-5: float32 sums over padding in another order."""
     tokenizer = tokenizers.load("movie_reviews")
