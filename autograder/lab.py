@@ -24,12 +24,15 @@ class Limits:
     wall_clock_s: int = 300  # the whole notebook
     cell_s: int = 60  # one cell of it
     call_s: int = 10  # one call of a student's function by a hidden test
+    exercise_s: int = 60  # all hidden tests of one exercise, with the calls that they make
     memory_bytes: int = 8192 * MIB
     processes: int = 256
     threads: int = 1  # of one process; two submissions may run beside each other
     output_bytes: int = 256 * MIB  # everything written under /out, and /tmp likewise
     output_files: int = 20_000  # files and folders in each of them
     log_bytes: int = 256 * 1024  # of what one cell prints; the rest is cut
+    logs_bytes: int = 1 * MIB  # of what all cells print that is kept as evidence
+    measuring_s: int = 300  # one metric of the artefact, all processes that it is measured in
 
 
 @dataclass(frozen=True)

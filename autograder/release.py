@@ -15,7 +15,7 @@ import nbformat
 from nbgrader.preprocessors import ClearHiddenTests, ClearOutput, ClearSolutions
 
 from autograder import notebook
-from autograder.examine import undefined_names
+from autograder.contracts import undefined_names
 from autograder.lab import Lab
 from autograder.notebook import NotebookError, SourceCell
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from autograder import wire
+from autograder import references, wire
 from autograder.lab import Lab
 from autograder.records import Cell, CellRun, Finding, Notebook
+from autograder.references import Named
 from autograder.sandbox import DATA, Sandbox, SandboxUnavailable
 from labkit import data
 
@@ -69,14 +70,23 @@ class StudentProcess:
             ProcessGone: the process ended, or took longer than the lab allows for one call.
         """
         tree, blob = wire.encode((args, dict(kwargs)))
-        request = {"do": "call", "name": name, "args": tree}
-        reply, value_blob = self._ask(request, blob, self.lab.limits.call_s)
-        if "raised" in reply:
-            raise RaisedByStudent(_text(reply, "raised"), _text(reply, "message"))
         try:
-            return wire.decode(reply.get("value"), value_blob)
+            question = {"on": references.to_tree(Named(name)), "args": tree}
+            return wire.decode(*self.answer(question, blob))
         except wire.WireError as error:
             raise RaisedByStudent("WireError", str(error)) from error
+
+    def answer(self, question: wire.Message, blob: bytes) -> tuple[Any, bytes]:
+        """What the process says to a question of a hidden test (proxies.py), not yet decoded.
+
+        Raises:
+            RaisedByStudent: what was asked raised.
+            ProcessGone: as for `call`.
+        """
+        reply, value_blob = self._ask({**question, "do": "call"}, blob, self.lab.limits.call_s)
+        if "raised" in reply:
+            raise RaisedByStudent(_text(reply, "raised")[:100], _text(reply, "message")[:2000])
+        return reply.get("value"), value_blob
 
     def collect(self, file: str) -> bytes | None:
         """A file of the output folder, or None if the notebook wrote none."""

@@ -12,12 +12,13 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 from autograder import wire
+from autograder.objects import Objects
 
 
 class QuietShell(InteractiveShell):
@@ -31,6 +32,7 @@ class Worker:
     def __init__(self, requests: BinaryIO, replies: BinaryIO, log_bytes: int) -> None:
         self.requests, self.replies, self.log_bytes = requests, replies, log_bytes
         self.shell = QuietShell.instance()
+        self.objects = Objects(self.shell.user_ns)
 
     def serve(self) -> None:
         """Answer requests one by one until the grader closes the pipe."""
@@ -49,7 +51,7 @@ class Worker:
             return self.execute(request["source"]), b""
         if request["do"] == "collect":
             return self.collect(request["file"])
-        return self.call(request["name"], request["args"], blob)
+        return self.call(request, blob)
 
     def execute(self, source: str) -> wire.Message:
         with capture_output(display=False) as captured:
@@ -67,16 +69,10 @@ class Worker:
             return {"missing": True}, b""
         return {"missing": False}, path.read_bytes()
 
-    def call(self, name: str, args: Any, blob: bytes) -> tuple[wire.Message, bytes]:
+    def call(self, question: wire.Message, blob: bytes) -> tuple[wire.Message, bytes]:
         try:
-            positional, named = wire.decode(args, blob)
-            function = self.shell.user_ns[name]
             with contextlib.redirect_stdout(io.StringIO()):
-                value, value_blob = wire.encode(function(*positional, **named))
-        except KeyError:
-            if name not in self.shell.user_ns:
-                return _raised("NameError", f"{name} is not defined in the notebook"), b""
-            return _raised("KeyError", traceback.format_exc(limit=-1)), b""
+                value, value_blob = self.objects.answer(question, blob)
         except BaseException as error:  # sys.exit() in a function must not end the worker
             return _raised(type(error).__name__, str(error)[:2000]), b""
         return {"value": value}, value_blob
