@@ -1,26 +1,35 @@
 """A class of submissions: what is handed in and has no settled evidence is the work list.
 
 There is no queue and no state beside the evidence files, so a run that was killed goes on when it
-is started again, and nobody is graded twice.
+is started again, and nobody is graded twice. Of a submission that is done, only what the class
+page shows stays in memory.
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from autograder import evidence, grade
+from autograder.files import alone_in, sweep
 from autograder.grade import Grader
 from autograder.intake import seal, student_of
 from autograder.lab import Lab
-from autograder.records import Evidence, Refusal, Submission, Verdict
+from autograder.records import Evidence, Refusal, Submission
 from autograder.report import Graded, write_class_page, write_report
 from autograder.sandbox import SandboxUnavailable
+from autograder.standing import may_settle, stands
 from autograder.verdict import decide
 
+ATTEMPTS = 2  # for a submission that our own code failed on
+PAUSES_S = (1.0, 10.0)  # before a sandbox that did not start is tried again: memory may come back
+
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -30,65 +39,118 @@ class ClassResult:
     page: Path
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What one class run does everything with."""
+
+    lab: Lab
+    grader: Grader
+    out: Path
+    again: bool
+
+
 def grade_class(
-    submissions: Path, lab: Lab, prepare: Callable[[], Grader], out: Path, tell: grade.Tell
+    submissions: Path,
+    lab: Lab,
+    prepare: Callable[[], Grader],
+    out: Path,
+    tell: grade.Tell,
+    again: bool = False,
 ) -> ClassResult:
     """Grade what is not graded yet, then write every report and the class page.
 
     Args:
         submissions: a folder with one folder or zip per student.
-        prepare: called only if there is something to grade; it measures the baseline.
+        prepare: called once `out` is ours, for it writes there.
+        again: repeat every check that is open, even one that this machine cannot settle.
+
+    Raises:
+        AlreadyGrading: another grader works on `out`.
+        SandboxUnavailable: no process can be started, so nobody can be graded. What is graded
+            already stays, and the next run goes on from there.
     """
-    once = cache(prepare)
-    graded, refused = [], list[Refusal]()
-    entries = handed_in(submissions)
-    handed_in_by = Counter(student_of(path) for path in entries)
-    for number, path in enumerate(entries, start=1):
-        if handed_in_by[student := student_of(path)] > 1:
-            reason = f"{path.name}: {student} handed in twice; leave one folder or zip of the name."
-            refused.append(Refusal(student, reason))
-            continue
-        tell_place = partial(_tell_place, tell, number, len(entries))
-        found = _known_or_graded(path, lab, once, out, tell_place)
-        if isinstance(found, Refusal):
-            refused.append(found)
-        else:
-            graded.append(Graded(found, decide(lab, found)))
-    for item in graded:
-        write_report(lab, item.evidence, item.verdict, out)
-    page = write_class_page(lab, graded, refused, out)
-    return ClassResult(tuple(graded), tuple(refused), page)
+    with alone_in(out):
+        for folder in (out, out / "evidence"):
+            sweep(folder)
+        session = _Session(lab, prepare(), out, again)
+        graded, refused = [], list[Refusal]()
+        entries = handed_in(submissions)
+        handed_in_by = Counter(student_of(path) for path in entries)
+        for number, path in enumerate(entries, start=1):
+            if handed_in_by[student := student_of(path)] > 1:
+                reason = f"{path.name}: {student} handed in twice; leave one folder or zip."
+                refused.append(Refusal(student, reason))
+                continue
+            found = _result(path, session, partial(_tell_place, tell, number, len(entries)))
+            if isinstance(found, Refusal):
+                refused.append(found)
+            else:
+                graded.append(found)
+        page = write_class_page(lab, graded, refused, out)
+        return ClassResult(tuple(graded), tuple(refused), page)
 
 
-def _known_or_graded(
-    path: Path, lab: Lab, prepare: Callable[[], Grader], out: Path, tell: grade.Tell
-) -> Evidence | Refusal:
+def _result(path: Path, session: _Session, tell: grade.Tell) -> Graded | Refusal:
+    known = _guarded(path, partial(_known, path, session))
+    if not isinstance(known, Submission):
+        return known
+    _started(session.grader.baseline)  # what fails here fails for everybody, and ends the run
+    graded = _guarded(path, partial(_graded, known, session, tell))
+    assert not isinstance(graded, Submission)
+    return graded
+
+
+def _known(path: Path, session: _Session) -> Graded | Refusal | Submission:
+    """What became of a submission in an earlier run, or the submission if it is to be graded."""
+    sealed = seal(path, session.lab, session.out / "sealed")
+    if isinstance(sealed, Refusal):
+        return sealed
+    found = settled(sealed, session.grader, session.out, session.again)
+    return sealed if found is None else _reported(found, session)
+
+
+def _graded(submission: Submission, session: _Session, tell: grade.Tell) -> Graded:
+    once = partial(grade.grade, submission, session.grader, session.out, tell)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _reported(_started(once), session)
+        except SandboxUnavailable:
+            raise
+        except Exception:
+            log.exception("grading %s failed, and is tried again", submission.student)
+    return _reported(_started(once), session)
+
+
+def _reported(found: Evidence, session: _Session) -> Graded:
+    verdict = decide(session.lab, found)
+    write_report(session.lab, found, verdict, session.out)
+    return Graded.of(found, verdict)
+
+
+def _guarded(path: Path, action: Callable[[], Answer]) -> Answer | Refusal:
     """One submission may bring the grader down, but never the class run with it."""
     try:
-        sealed = seal(path, lab, out / "sealed")
-        if isinstance(sealed, Refusal):
-            return sealed
-        known = settled(sealed, lab, out)
-    except Exception as error:
-        return _our_fault(path, error)
-    if known is not None:
-        return known
-    grader = prepare()
-    try:
-        return grade.grade(sealed, grader, out, tell)
+        return action()
     except SandboxUnavailable:
         raise  # holds for every submission: nobody can be graded
     except Exception as error:
-        return _our_fault(path, error)
+        log.exception("grading %s failed", path.name)
+        reason = (
+            f"The grader failed on this submission ({type(error).__name__}: {error}). That is our "
+            "fault; nothing is lost, and the next run grades it again."
+        )
+        return Refusal(student_of(path), reason)
 
 
-def _our_fault(path: Path, error: Exception) -> Refusal:
-    log.exception("grading %s failed", path.name)
-    reason = (
-        f"The grader failed on this submission ({type(error).__name__}: {error}). That is our "
-        "fault; nothing is lost, and the next run grades it again."
-    )
-    return Refusal(student_of(path), reason)
+def _started(action: Callable[[], Answer]) -> Answer:
+    """What the action answers; repeated, a few times at most, if the sandbox does not start."""
+    for pause in PAUSES_S:
+        try:
+            return action()
+        except SandboxUnavailable as error:
+            log.warning("%s; tried again in %.0f s", error, pause)
+            time.sleep(pause)
+    return action()
 
 
 def _tell_place(tell: grade.Tell, number: int, count: int, what: str) -> None:
@@ -100,15 +162,16 @@ def handed_in(submissions: Path) -> list[Path]:
     return sorted(path for path in submissions.iterdir() if not path.name.startswith("."))
 
 
-def settled(submission: Submission, lab: Lab, out: Path) -> Evidence | None:
-    """The evidence of these very files, unless a check of it is still open."""
+def settled(submission: Submission, grader: Grader, out: Path, again: bool) -> Evidence | None:
+    """The evidence of these very files, unless grading them again would say more."""
     path = grade.evidence_path(submission.student, out)
     if not path.is_file():
         return None
     try:
         known = evidence.read(path)
     except ValueError:
-        return None  # written by another version of the grader, or cut off: graded again
-    verdict: Verdict = decide(lab, known)
-    same = known.submission.receipt == submission.receipt
-    return known if same and not verdict.open else None
+        return None  # torn, or written by a grader with other records: as if it were not there
+    machine = grader.ruler.machine
+    if not stands(known, submission, machine, grader.held_against):
+        return None
+    return None if may_settle(known, grader.lab, machine, again) else known

@@ -18,6 +18,7 @@ from autograder import demo as demonstration
 from autograder import notebook as notebooks
 from autograder import release as releases
 from autograder.classrun import ClassResult, grade_class, handed_in
+from autograder.files import AlreadyGrading
 from autograder.grade import Tell, prepare
 from autograder.lab import Lab
 from autograder.records import Check, Outcome
@@ -28,6 +29,7 @@ from labkit.sources import SourceUnavailable
 
 SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
 EXPECTED = (
+    AlreadyGrading,
     SandboxUnavailable,
     SourceUnavailable,
     SampleError,
@@ -77,6 +79,9 @@ def grade(
     lab_name: LabName,
     submissions: Annotated[Path, typer.Argument(help="A folder, one folder or zip per student.")],
     out: Annotated[Path, typer.Option(help="Where evidence and reports go.")] = Path("out/grades"),
+    again: Annotated[
+        bool, typer.Option("--again", help="Repeat every open check, here or not.")
+    ] = False,
     unsafe_no_sandbox: Unsafe = False,
 ) -> None:
     """Grade what is not graded yet, and write a report per student and a class page."""
@@ -87,7 +92,7 @@ def grade(
             f"{submissions} holds no submissions; it needs one folder or zip per student"
         )
     lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
-    result = graded(submissions, lab, sandbox, out)
+    result = graded(submissions, lab, sandbox, out, again)
     show(lab, result)
 
 
@@ -125,10 +130,12 @@ def normalise(path: Path) -> None:
     notebooks.normalise(path)
 
 
-def graded(submissions: Path, lab: Lab, sandbox: Sandbox, out: Path) -> ClassResult:
+def graded(
+    submissions: Path, lab: Lab, sandbox: Sandbox, out: Path, again: bool = False
+) -> ClassResult:
     with progress() as tell:
         return grade_class(
-            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell
+            submissions, lab, lambda: prepare(lab, SOURCE, sandbox, out, tell), out, tell, again
         )
 
 
@@ -163,7 +170,7 @@ def show(lab: Lab, result: ClassResult) -> None:
         checks = {check.name: check for check in verdict.checks}
         passed = [c.outcome is Outcome.PASSED for c in verdict.checks if c.threshold is None]
         table.add_row(
-            item.evidence.submission.student,
+            item.student,
             f"{verdict.points:.1f}/{verdict.of}",
             f"{sum(passed)}/{len(passed)}",
             *(measured(checks[metric]) for metric in metrics),

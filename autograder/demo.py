@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autograder import samples
 from autograder.classrun import ClassResult
+from autograder.files import alone_in
 from autograder.lab import Lab
 from autograder.samples import SampleError
 
@@ -15,17 +16,18 @@ def hand_in(lab: Lab, source: Path, release: Path, sample_folder: Path, out: Pat
     found = samples.read_all(sample_folder / lab.folder)
     if not found:
         raise SampleError(f"there are no samples of {lab.folder} in {sample_folder}")
-    for folder in ("submissions", "evidence"):  # only what a demo writes: `out` may be any folder
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for sample in found:
-        samples.write(sample, source / lab.folder, release / lab.folder, out / "submissions")
+    with alone_in(out):
+        for folder in ("submissions", "evidence"):  # what a demo writes: `out` may be any folder
+            shutil.rmtree(out / folder, ignore_errors=True)
+        for sample in found:
+            samples.write(sample, source / lab.folder, release / lab.folder, out / "submissions")
     return out / "submissions"
 
 
 def write_summary(result: ClassResult, path: Path) -> None:
     """`{"<name>": {"points": p, "of": q, "checks": {...}}}`, for a machine to read."""
     summary = {
-        item.evidence.submission.student: {
+        item.student: {
             "points": round(item.verdict.points, 2),
             "of": item.verdict.of,
             "by_hand": sum(cell.points for cell in item.verdict.by_hand),

@@ -1,30 +1,28 @@
-"""The way of one submission through the rooms, and of a class of them."""
+"""The way of one submission through the rooms."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from autograder import __version__, artefact, evidence, machine, measure, notebook
-from autograder.examine import examine
+from autograder import __version__, artefact, evidence, machine, measure, notebook, seeds
 from autograder.lab import Lab
-from autograder.measure import Baseline, Ruler
+from autograder.measure import Baseline
 from autograder.notebook import SourceCell
-from autograder.rebuild import rebuild
+from autograder.notebooks import Ran, work_through
 from autograder.records import (
     Artefact,
-    CellRun,
     Evidence,
-    Exercise,
     Finding,
     Measurement,
-    Notebook,
     Submission,
 )
-from autograder.run import ProcessGone, RaisedByStudent, run
+from autograder.ruler import Ruler
 from autograder.sandbox import Sandbox
+from autograder.standing import held_against
 from labkit import data
 
 Tell = Callable[[str], None]  # what is being done now, for a progress display
@@ -35,24 +33,35 @@ class Grader:
     """All that a class run needs, found once."""
 
     lab: Lab
-    sources: dict[str, list[SourceCell]]  # by notebook
+    sources: Mapping[str, list[SourceCell]]  # by notebook
+    held_against: str  # hash of sources and demands: evidence with another is stale
     ruler: Ruler
-    baseline: Baseline | None  # None: the lab asks for no artefact
+    # Data sets are fetched and the baseline measured when it is first called, and only then.
+    # It answers None where the lab asks for no artefact.
+    baseline: Callable[[], Baseline | None]
 
 
 def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> Grader:
-    """Read the lab's source notebooks, and measure its baseline on this machine."""
-    for name in lab.datasets:
-        tell(f"looking for the data set {name}")
-        data.load(data.SETS[name], "train")  # fetched now: the sandbox has no network
+    """Read the lab's source notebooks and look at this machine. Measures nothing yet.
+
+    Raises:
+        NotebookError: a source notebook is not in normal form.
+    """
     ruler = Ruler(lab, sandbox, machine.describe(sandbox))
     sources = {name: notebook.read(source / lab.folder / f"{name}.ipynb") for name in lab.notebooks}
-    if lab.artefact is None:
-        return Grader(lab, sources, ruler, None)
-    tell(f"measuring the baseline {lab.artefact.baseline}")
-    folder = out / "baseline"
+    baseline = cache(partial(_baseline, ruler, out / "baseline", tell))
+    return Grader(lab, sources, held_against(lab, sources), ruler, baseline)
+
+
+def _baseline(ruler: Ruler, folder: Path, tell: Tell) -> Baseline | None:
+    for name in ruler.lab.datasets:
+        tell(f"looking for the data set {name}")
+        data.load(data.SETS[name], "train")  # fetched now: the sandbox has no network
+    if ruler.lab.artefact is None:
+        return None
+    tell(f"measuring the baseline {ruler.lab.artefact.baseline}")
     folder.mkdir(parents=True, exist_ok=True)
-    return Grader(lab, sources, ruler, measure.measure_baseline(ruler, folder))
+    return measure.measure_baseline(ruler, folder)
 
 
 def grade(submission: Submission, grader: Grader, out: Path, tell: Tell) -> Evidence:
@@ -66,22 +75,11 @@ def evidence_path(student: str, out: Path) -> Path:
     return out / "evidence" / f"{student}.jsonl"
 
 
-@dataclass(frozen=True)
-class _Ran:
-    """What one notebook leaves behind of the rooms above the trust line."""
-
-    notebook: Notebook
-    cells: tuple[CellRun, ...]
-    exercises: tuple[Exercise, ...]
-    findings: tuple[Finding, ...]
-    artefact: bytes | None
-
-
 def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> Evidence:
     tell(f"{submission.student}: running {len(grader.lab.notebooks)} notebooks")
     # One notebook per core: they are processes of their own, and this one only waits for them.
     with ThreadPoolExecutor(grader.ruler.machine.cores) as pool:
-        run_one = partial(_run_notebook, submission=submission, grader=grader)
+        run_one = partial(_ran, submission, grader, seeds.secret_of(out))
         ran = list(pool.map(run_one, grader.lab.notebooks))
     found, measurements = _measured(ran[-1].artefact, submission, grader, out, tell)
     findings = [*submission.findings, *(finding for each in ran for finding in each.findings)]
@@ -94,35 +92,27 @@ def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> 
         measurements=measurements,
         machine=grader.ruler.machine,
         grader_version=__version__,
+        held_against=grader.held_against,
         graded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         findings=(*findings, *((found,) if isinstance(found, Finding) else ())),
     )
 
 
+def _ran(submission: Submission, grader: Grader, secret: bytes, name: str) -> Ran:
+    seed_of = partial(seeds.seed_for, secret, submission.student, name)
+    source, sandbox = grader.sources[name], grader.ruler.sandbox
+    return work_through(name, source, submission, grader.lab, sandbox, seed_of)
+
+
 def _measured(
     raw: bytes | None, submission: Submission, grader: Grader, out: Path, tell: Tell
 ) -> tuple[Artefact | Finding | None, tuple[Measurement, ...]]:
-    if grader.lab.artefact is None or grader.baseline is None:
+    baseline = grader.baseline()
+    if grader.lab.artefact is None or baseline is None:
         return None, ()
     tell(f"{submission.student}: measuring the artefact")
     folder = out / "artefacts" / submission.student
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier submission handed in
     folder.mkdir(parents=True, exist_ok=True)
     found = artefact.load(raw, grader.lab.artefact, folder)
-    return found, tuple(measure.measure(found, grader.baseline, grader.ruler))
-
-
-def _run_notebook(name: str, submission: Submission, grader: Grader) -> _Ran:
-    source = grader.sources[name]
-    rebuilt = rebuild(name, source, submission)
-    findings = list(rebuilt.findings)
-    wanted = grader.lab.artefact if name == grader.lab.notebooks[-1] else None
-    model = None
-    with run(rebuilt, grader.lab, grader.ruler.sandbox) as running:
-        findings += running.findings
-        if wanted is not None:
-            try:  # before the hidden tests, which may end the process
-                model = running.process.collect(wanted.file)
-            except (ProcessGone, RaisedByStudent) as gone:
-                findings.append(Finding(name, str(gone)))
-        exercises = examine(name, source, running)
-    return _Ran(rebuilt, running.cells, tuple(exercises), tuple(findings), model)
+    return found, tuple(measure.measure(found, baseline, grader.ruler))

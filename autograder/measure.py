@@ -4,26 +4,22 @@ No student code runs here. The models run in the sandbox all the same, for the f
 student's; labels, clocks and statistics are ours.
 """
 
-import secrets
-import threading
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
 
 import torch
-from numpy.typing import NDArray
 
-from autograder import hidden, wire
-from autograder import lab as demands
+from autograder import hidden
 from autograder.accuracy import accuracy_kept
 from autograder.artefact import load
-from autograder.lab import Lab, Limits, Metric, Threshold
+from autograder.lab import Metric, Threshold
 from autograder.latency import (
     CERTIFICATE_PROCESSES,
     MAX_GUARD_BAND,
-    PAIRS_PER_PROCESS,
     SCHEDULE,
     NoiseCertificate,
     certificate,
@@ -31,17 +27,12 @@ from autograder.latency import (
     wall_speedup,
 )
 from autograder.machine import lacks
-from autograder.records import Artefact, Finding, Interval, Machine, Measurement
-from autograder.sandbox import Sandbox, SandboxUnavailable
+from autograder.records import Artefact, Finding, Interval, Measurement
+from autograder.ruler import DoesNotRun, Ruler, TooSlow
 from labkit import baselines, data, export
 from labkit.timing import Pair
 
-INFERENCE_LIMITS = Limits(wall_clock_s=180)
-CANDIDATE, BASELINE = "/in/candidate.onnx", "/in/baseline.onnx"
-
-
-class DoesNotRun(Exception):
-    """The student's model failed in ONNX Runtime. The message is ONNX Runtime's."""
+SLOW = 5  # times the baseline's time, here and now: beyond it the model is slow, not the machine
 
 
 @dataclass(frozen=True)
@@ -53,14 +44,7 @@ class Baseline:
     noise: NoiseCertificate
 
 
-def measure(
-    artefact: Artefact | Finding, baseline: "Baseline", ruler: "Ruler"
-) -> list[Measurement]:
-    """One measurement per threshold of the lab, in the lab's order."""
-    return [_measured(threshold, artefact, baseline, ruler) for threshold in ruler.lab.thresholds]
-
-
-def measure_baseline(ruler: "Ruler", folder: Path) -> Baseline:
+def measure_baseline(ruler: Ruler, folder: Path) -> Baseline:
     """The shipped baseline in FP32, measured like any artefact, and the machine's noise."""
     wanted = ruler.wanted
     exported = export.to_onnx(baselines.load(wanted.baseline), folder / "exported.onnx")
@@ -72,76 +56,9 @@ def measure_baseline(ruler: "Ruler", folder: Path) -> Baseline:
     return Baseline(artefact, logits.argmax(dim=1) == examples.labels, certificate(twins))
 
 
-@dataclass(frozen=True)
-class Ruler:
-    """The machine's side of a measurement: where models run, and what they run on."""
-
-    lab: Lab
-    sandbox: Sandbox
-    machine: Machine
-
-    @property
-    def wanted(self) -> demands.Artefact:
-        """What the lab asks for. Raises ValueError if it is a lab of exercises alone."""
-        if self.lab.artefact is None:
-            raise ValueError(f"{self.lab.folder} asks for no artefact, so none can be measured")
-        return self.lab.artefact
-
-    def predict(self, model: Path, images: torch.Tensor) -> torch.Tensor:
-        """Logits for all images, in a random order and batches of random size, put back in order.
-
-        Raises:
-            DoesNotRun: ONNX Runtime refuses the model or an input, or an answer is not finite.
-        """
-        order = torch.randperm(len(images), generator=_secret_generator())
-        parts = order.split(_random_sizes(len(images)))
-        request = {
-            "do": "predict",
-            "candidate": self.sandbox.sees(CANDIDATE, model),
-            "threads": self.machine.cores,
-        }
-        answers = self._ask(request, [images[part].numpy() for part in parts], {CANDIDATE: model})
-        for part, answer in zip(parts, answers, strict=True):
-            _check_answer(answer, len(part), answers[0].shape)
-        logits = torch.cat([torch.from_numpy(answer) for answer in answers])
-        restored = torch.empty_like(logits)
-        restored[order] = logits
-        return restored
-
-    def time(self, baseline: Path, candidate: Path) -> list[Pair]:
-        """Interleaved pairs from one fresh process."""
-        request = {
-            "do": "time",
-            "baseline": self.sandbox.sees(BASELINE, baseline),
-            "candidate": self.sandbox.sees(CANDIDATE, candidate),
-            "shape": [self.wanted.timed_batch, *data.IMAGE_SETS[self.wanted.dataset].shape],
-            "pairs": PAIRS_PER_PROCESS,
-            "seed": secrets.randbits(31),
-        }
-        reads = {BASELINE: baseline, CANDIDATE: candidate}
-        return [Pair(**pair) for pair in self._ask(request, None, reads)]
-
-    def _ask(self, request: wire.Message, batches: Any, reads: dict[str, Path]) -> Any:
-        tree, blob = wire.encode(batches)
-        process = self.sandbox.start(["autograder.inference"], reads, INFERENCE_LIMITS)
-        timer = threading.Timer(INFERENCE_LIMITS.wall_clock_s, process.kill)
-        timer.start()
-        try:
-            assert process.stdin is not None and process.stdout is not None
-            _await_ready(process.stdout)
-            wire.write_frame(process.stdin, {**request, "batches": tree}, blob)  # type: ignore[arg-type]
-            reply, reply_blob = wire.read_frame(process.stdout)  # type: ignore[arg-type]
-            if "failed" in reply:
-                raise DoesNotRun(str(reply["failed"]))
-            return wire.decode(reply.get("value"), reply_blob)
-        except (OSError, EOFError, wire.WireError) as error:
-            raise DoesNotRun(
-                f"the process that ran it ended without an answer ({error})"
-            ) from error
-        finally:
-            timer.cancel()
-            process.kill()
-            process.communicate()
+def measure(artefact: Artefact | Finding, baseline: Baseline, ruler: Ruler) -> list[Measurement]:
+    """One measurement per threshold of the lab, in the lab's order."""
+    return [_measured(threshold, artefact, baseline, ruler) for threshold in ruler.lab.thresholds]
 
 
 def _measured(
@@ -152,10 +69,34 @@ def _measured(
     if lacking := lacks(ruler.machine, threshold.requires):
         note = f"This check could not be made on this machine: {lacking}."
         return Measurement(threshold.metric, None, note=note, grader_fault=True)
+    timed = replace(ruler, deadline=time.monotonic() + ruler.lab.limits.measuring_s)
     try:
-        return METHODS[threshold.metric](threshold, artefact, baseline, ruler)
+        return METHODS[threshold.metric](threshold, artefact, baseline, timed)
     except DoesNotRun as error:
         return Measurement(threshold.metric, None, note=f"ONNX Runtime does not run it: {error}")
+    except TooSlow as slow:
+        return _too_slow(threshold.metric, slow, baseline, ruler)
+
+
+def _too_slow(metric: Metric, slow: TooSlow, baseline: Baseline, ruler: Ruler) -> Measurement:
+    """The model's fault if the baseline does the same, on this machine and now, much faster."""
+    start = time.monotonic()
+    try:
+        CONTROLS[metric](baseline, ruler)
+        control = time.monotonic() - start
+    except TooSlow:
+        control = math.inf
+    if slow.seconds >= SLOW * control:
+        note = (
+            f"The model is too slow to be measured: {slow.seconds:.0f} s were not enough for what "
+            f"the baseline does in {control:.1f} s."
+        )
+        return Measurement(metric, None, note=note)
+    note = (
+        f"This machine was too busy: {slow.seconds:.0f} s were not enough, and the baseline was "
+        "slow too. It will be measured again."
+    )
+    return Measurement(metric, None, note=note, grader_fault=True)
 
 
 def _compression_ratio(
@@ -196,13 +137,8 @@ def _speedup(
             "apart. Speed will be measured again."
         )
         return Measurement("speedup", None, note=note, grader_fault=True)
-    processes: list[list[Pair]] = []
-    for wanted in SCHEDULE:
-        while len(processes) < wanted:
-            processes.append(ruler.time(baseline.artefact.path, artefact.path))
-        interval = speedup(processes)
-        if threshold.resolves(interval.low, interval.high):
-            break
+    processes = _timed(threshold, artefact, baseline, ruler)
+    interval = speedup(processes)
     pairs = [pair for process in processes for pair in process]
     samples = {
         name: [getattr(pair, name) for pair in pairs]
@@ -219,6 +155,27 @@ def _speedup(
     return Measurement("speedup", interval, details=details, samples=samples)
 
 
+def _timed(
+    threshold: Threshold, artefact: Artefact, baseline: Baseline, ruler: Ruler
+) -> list[list[Pair]]:
+    """Raises TooSlow if not even the first step of the schedule was done in time."""
+    processes: list[list[Pair]] = []
+    start = time.monotonic()
+    for wanted in SCHEDULE:
+        while len(processes) < wanted:
+            try:
+                processes.append(ruler.time(baseline.artefact.path, artefact.path))
+            except TooSlow as slow:
+                if len(processes) >= SCHEDULE[0]:
+                    return processes
+                each = (time.monotonic() - start) / (len(processes) + 1)
+                raise TooSlow(each) from slow
+        interval = speedup(processes)
+        if threshold.resolves(interval.low, interval.high):
+            break
+    return processes
+
+
 METHODS: dict[Metric, Callable[[Threshold, Artefact, Baseline, Ruler], Measurement]] = {
     "compression_ratio": _compression_ratio,
     "accuracy_kept": _accuracy_kept,
@@ -226,30 +183,10 @@ METHODS: dict[Metric, Callable[[Threshold, Artefact, Baseline, Ruler], Measureme
 }
 
 
-def _await_ready(replies: IO[bytes]) -> None:
-    try:
-        wire.read_frame(replies)  # type: ignore[arg-type]
-    except (EOFError, wire.WireError) as error:
-        message = f"the process that runs models did not start, so nothing was measured ({error})"
-        raise SandboxUnavailable(message) from error
-
-
-def _check_answer(answer: NDArray[Any], count: int, first: tuple[int, ...]) -> None:
-    right = answer.ndim == 2 and answer.shape == (count, *first[1:]) and answer.dtype.kind == "f"
-    if not right:
-        raise DoesNotRun(
-            f"it answers a batch of {count} images with {answer.dtype} of shape {answer.shape}; "
-            "expected one row of logits per image, as floats, for any batch size"
-        )
-
-
-def _secret_generator() -> torch.Generator:
-    return torch.Generator().manual_seed(secrets.randbits(63))
-
-
-def _random_sizes(count: int) -> list[int]:
-    """Sizes that sum to the count: a model may not know the batch that it is graded in."""
-    sizes: list[int] = []
-    while (left := count - sum(sizes)) > 0:
-        sizes.append(min(left, 64 + secrets.randbelow(256)))
-    return sizes
+# What the baseline does to tell a slow machine from a slow model.
+CONTROLS: dict[Metric, Callable[[Baseline, Ruler], object]] = {
+    "accuracy_kept": lambda baseline, ruler: ruler.predict(
+        baseline.artefact.path, hidden.load(ruler.wanted.dataset, ruler.wanted.hidden_count).images
+    ),
+    "speedup": lambda baseline, ruler: ruler.time(baseline.artefact.path, baseline.artefact.path),
+}

@@ -242,5 +242,6 @@ class Evidence:
     measurements: tuple[Measurement, ...]
     machine: Machine
     grader_version: str
+    held_against: str  # sha256 of the lab's cells and demands (standing.py)
     graded_at: str  # ISO 8601, UTC
     findings: tuple[Finding, ...] = ()  # of every room, in the order they were found

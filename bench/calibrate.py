@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from autograder import artefact, machine, measure, sandbox
-from autograder.measure import Ruler
+from autograder.ruler import Ruler
 from autograder.records import Finding
 from course_config import LAB_3_1
 from labkit import baselines, data, export

@@ -4,7 +4,7 @@ Every page is one file: styles and charts are inside, there is no script, nothin
 What a student wrote is hostile text here, the student's name included.
 """
 
-from autograder.report.class_page import write_class_page
-from autograder.report.page import Graded, write_report
+from autograder.report.class_page import Graded, write_class_page
+from autograder.report.page import write_report
 
 __all__ = ["Graded", "write_class_page", "write_report"]

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.lab import Lab, Threshold
-from autograder.records import Check, Machine, Measurement, Outcome, Refusal
+from autograder.records import Check, Evidence, Machine, Measurement, Outcome, Refusal, Verdict
 from autograder.report import text
 from autograder.report.page import (
-    Graded,
     environment,
     ran_without_sandbox,
     title_of,
@@ -18,6 +17,32 @@ from autograder.report.page import (
 )
 
 MODEL = "Compressed model"
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What is kept of a submission that got through while a class is graded."""
+
+    student: str
+    verdict: Verdict  # without raw samples and written answers: those stay in the evidence
+    machine: Machine
+    graded_at: str  # ISO 8601, UTC
+    grader_version: str
+
+    @classmethod
+    def of(cls, evidence: Evidence, verdict: Verdict) -> "Graded":
+        return cls(
+            evidence.submission.student,
+            Verdict(
+                tuple(
+                    replace(check, measurement=_bare(check.measurement)) for check in verdict.checks
+                ),
+                tuple(replace(cell, answer="") for cell in verdict.by_hand),
+            ),
+            evidence.machine,
+            evidence.graded_at,
+            evidence.grader_version,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,7 +94,7 @@ def write_class_page(
     lab: Lab, graded: Sequence[Graded], refused: Sequence[Refusal], folder: Path
 ) -> Path:
     """Write index.html into the folder, with links to the students' pages beside it."""
-    ordered = sorted(graded, key=lambda one: one.evidence.submission.student)
+    ordered = sorted(graded, key=lambda one: one.student)
     columns = _columns(ordered)
     places = _places(ordered)
     page = (
@@ -86,11 +111,15 @@ def write_class_page(
             unsafe=any(place.unsafe for place in places),
             refused=sorted(refused, key=lambda refusal: refusal.student),
             outcomes=list(Outcome),
-            graded_at=max((one.evidence.graded_at for one in ordered), default=""),
-            versions=sorted({one.evidence.grader_version for one in ordered}),
+            graded_at=max((one.graded_at for one in ordered), default=""),
+            versions=sorted({one.grader_version for one in ordered}),
         )
     )
     return write_page(page, folder, "index.html")
+
+
+def _bare(measurement: Measurement | None) -> Measurement | None:
+    return measurement and replace(measurement, samples={})
 
 
 def _columns(graded: Sequence[Graded]) -> list[Column]:
@@ -108,7 +137,7 @@ def _column(check: Check) -> Column:
 
 
 def _row(one: Graded, columns: Sequence[Column]) -> Row:
-    verdict, student = one.verdict, one.evidence.submission.student
+    verdict, student = one.verdict, one.student
     checks = {check.name: check for check in verdict.checks}
     return Row(
         student=student,
@@ -135,7 +164,7 @@ def _distribution(column: Column, graded: Sequence[Graded]) -> Distribution:
 
 def _straddlers(one: Graded) -> list[Straddler]:
     """The checks whose interval holds the full threshold: another run may decide otherwise."""
-    student = one.evidence.submission.student
+    student = one.student
     return [
         Straddler(
             student=student,
@@ -160,14 +189,12 @@ def _straddles(measurement: Measurement | None, threshold: Threshold) -> bool:
 def _places(graded: Sequence[Graded]) -> list[Place]:
     machines: list[Machine] = []
     for one in graded:
-        if one.evidence.machine not in machines:
-            machines.append(one.evidence.machine)
+        if one.machine not in machines:
+            machines.append(one.machine)
     return [
         Place(
             machine=machine,
-            students=tuple(
-                one.evidence.submission.student for one in graded if one.evidence.machine == machine
-            ),
+            students=tuple(one.student for one in graded if one.machine == machine),
             unsafe=ran_without_sandbox(machine),
         )
         for machine in machines

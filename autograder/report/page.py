@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from autograder.files import write_whole
 from autograder.lab import Lab, Metric, Threshold
 from autograder.records import (
     Artefact,
@@ -30,14 +31,6 @@ METRIC_NAMES: dict[Metric, str] = {
     "accuracy_kept": "Accuracy kept",
     "speedup": "Speed-up",
 }
-
-
-@dataclass(frozen=True)
-class Graded:
-    """A submission that got through: what is known of it, and what that is worth."""
-
-    evidence: Evidence
-    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -106,10 +99,8 @@ def write_report(lab: Lab, evidence: Evidence, verdict: Verdict, folder: Path) -
 
 
 def write_page(page: str, folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    write_whole(page, folder / name)
+    return folder / name
 
 
 def environment() -> Environment:

@@ -1,7 +1,7 @@
 """Synthetic evidence for the pages: what a good, a broken and a hostile submission leave behind."""
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.lab import Artefact as ArtefactDemand
@@ -60,7 +60,18 @@ MACHINE = Machine(
 UNSAFE = replace(MACHINE, isolation=(), missing=("no sandbox: --unsafe-no-sandbox was given",))
 
 
-def graded(student: str = "ada") -> Graded:
+@dataclass(frozen=True)
+class Sample:
+    evidence: Evidence
+    verdict: Verdict
+
+    @property
+    def row(self) -> Graded:
+        """What the class page is given of it."""
+        return Graded.of(self.evidence, self.verdict)
+
+
+def graded(student: str = "ada") -> Sample:
     """A submission that earns nearly everything."""
     exercises = (
         Exercise(SETUP, "scale_test", 5, True),
@@ -70,7 +81,7 @@ def graded(student: str = "ada") -> Graded:
     return assemble(student, exercises, measurements(), artefact(), runs())
 
 
-def crashed(student: str = "charles") -> Graded:
+def crashed(student: str = "charles") -> Sample:
     """Two notebooks that stop with an error, and no model."""
     exercises = tuple(
         Exercise(book, name, worth, False, "the function was never defined: its cell stopped")
@@ -94,7 +105,7 @@ def crashed(student: str = "charles") -> Graded:
     return assemble(student, exercises, absent, nothing, stopped)
 
 
-def not_timed(student: str = "grace") -> Graded:
+def not_timed(student: str = "grace") -> Sample:
     """All is well, but our runner was too noisy to time it."""
     good = graded(student)
     noisy = Measurement(
@@ -109,7 +120,7 @@ def not_timed(student: str = "grace") -> Graded:
     return assemble(student, good.evidence.exercises, measured, artefact(), good.evidence.runs)
 
 
-def hostile(student: str, payload: str) -> Graded:
+def hostile(student: str, payload: str) -> Sample:
     """The payload in every place that a student can write to."""
     exercises = (Exercise(SETUP, payload, 5, False, payload, payload),)
     ledger = (TensorBytes(payload, (3, 3), payload, 90_000), *artefact().ledger)
@@ -121,7 +132,7 @@ def hostile(student: str, payload: str) -> Graded:
     evidence = replace(one.evidence, submission=submission, findings=(Finding("x", payload),))
     by_hand = (HandGraded(SETUP, payload, 5, payload),)
     checks = tuple(replace(check, note=payload) for check in one.verdict.checks)
-    return Graded(evidence, Verdict(checks, by_hand))
+    return Sample(evidence, Verdict(checks, by_hand))
 
 
 def assemble(
@@ -130,7 +141,7 @@ def assemble(
     measured: tuple[Measurement, ...],
     model: Artefact | Finding,
     cell_runs: dict[str, tuple[CellRun, ...]],
-) -> Graded:
+) -> Sample:
     by_hand = (HandGraded(STATIC, "reflection", 10, "Per-channel scales cost 4 bytes each."),)
     evidence = Evidence(
         submission=submission(student),
@@ -144,9 +155,10 @@ def assemble(
         measurements=measured,
         machine=MACHINE,
         grader_version="0.1.0",
+        held_against="1" * 64,
         graded_at="2026-03-02T10:31:07Z",
     )
-    return Graded(evidence, decide(LAB, evidence))
+    return Sample(evidence, decide(LAB, evidence))
 
 
 def submission(student: str) -> Submission:

@@ -140,7 +140,7 @@ def test_a_lab_of_exercises_alone_needs_no_artefact(stub_grader: Grader, tmp_pat
         tmp_path / "in", minilab.STUB, lambda: stub_grader, out, lambda _: None
     )
     assert [item.verdict.points for item in result.graded] == [7, 5]
-    assert stub_grader.baseline is None
+    assert stub_grader.baseline() is None
     page = (out / "anna.html").read_text()
     assert "Your compressed model" not in page
     assert "the model you handed in" not in page
@@ -171,13 +171,13 @@ def test_a_class_run_grades_each_submission_once_and_reports_all(
         return classrun.grade_class(submissions, minilab.LAB, prepare, out, lambda _: None)
 
     first = once()
-    assert [item.evidence.submission.student for item in first.graded] == ["anna", "ben"]
+    assert [item.student for item in first.graded] == ["anna", "ben"]
     assert [refusal.student for refusal in first.refused] == ["broken"]
     assert {path.name for path in (tmp_path / "out").glob("*.html")} >= {"index.html", "anna.html"}
-    graded_at = first.graded[0].evidence.graded_at
+    graded_at = first.graded[0].graded_at
     (tmp_path / "out" / "evidence" / "ben.jsonl").unlink()  # as if killed before ben was done
     again = once()
-    assert again.graded[0].evidence.graded_at == graded_at
+    assert again.graded[0].graded_at == graded_at
     assert len(again.graded) == 2
     if not first.graded[0].verdict.open:
         assert len(asked) == 2  # once for the first run, once for ben
@@ -198,7 +198,7 @@ def test_a_submission_that_brings_the_grader_down_does_not_take_the_class_along(
     monkeypatch.setattr(classrun.grade, "grade", breaks_on_anna)
     out = tmp_path / "out"
     result = classrun.grade_class(tmp_path / "in", minilab.LAB, lambda: grader, out, lambda _: None)
-    assert [item.evidence.submission.student for item in result.graded] == ["ben"]
+    assert [item.student for item in result.graded] == ["ben"]
     assert "our fault" in result.refused[0].reason
     assert not (out / "evidence" / "anna.jsonl").exists()
 

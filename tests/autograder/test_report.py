@@ -13,6 +13,7 @@ from report_samples import (
     LAB,
     SETUP,
     UNSAFE,
+    Sample,
     artefact,
     assemble,
     crashed,
@@ -24,7 +25,7 @@ from report_samples import (
 
 from autograder.lab import Threshold
 from autograder.records import Exercise, Interval, Measurement, Refusal, Verdict
-from autograder.report import Graded, write_class_page, write_report
+from autograder.report import write_class_page, write_report
 from autograder.report.charts import chart
 from autograder.report.text import SHOWN_CHARACTERS, clean, excerpt, file_name
 
@@ -32,7 +33,7 @@ PAYLOAD = "<script>alert('$x^2$')</script><img src=x onerror=alert(1)>\" onload=
 SIZE, ACCURACY, SPEED = LAB.thresholds
 
 
-def page_of(one: Graded, folder: Path) -> str:
+def page_of(one: Sample, folder: Path) -> str:
     return write_report(LAB, one.evidence, one.verdict, folder).read_text(encoding="utf-8")
 
 
@@ -117,7 +118,7 @@ def test_the_visible_tests_are_told_apart_from_the_outcome(tmp_path: Path) -> No
 def test_hostile_text_comes_out_as_text_wherever_it_was_put(payload: str, tmp_path: Path) -> None:
     one = hostile(payload, payload)
     student_page = page_of(one, tmp_path)
-    path = write_class_page(LAB, [one], [Refusal(payload, payload)], tmp_path)
+    path = write_class_page(LAB, [one.row], [Refusal(payload, payload)], tmp_path)
     for page in (student_page, path.read_text(encoding="utf-8")):
         seen = Visible(page)
         assert "script" not in seen.tags
@@ -187,7 +188,7 @@ def test_two_renders_are_equal_byte_for_byte(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
     both = [graded("ada"), crashed("bob")]
     paths = [
-        write_class_page(LAB, order, [], tmp_path / name)
+        write_class_page(LAB, [one.row for one in order], [], tmp_path / name)
         for name, order in (("third", both), ("fourth", both[::-1]))
     ]
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -204,7 +205,7 @@ def test_neither_basis_nor_hidden_tests_nor_our_paths_are_shown(sample, tmp_path
 
 def test_a_page_loads_nothing(tmp_path: Path) -> None:
     pages = [page_of(graded(), tmp_path)]
-    pages.append(write_class_page(LAB, [graded()], [], tmp_path).read_text(encoding="utf-8"))
+    pages.append(write_class_page(LAB, [graded().row], [], tmp_path).read_text(encoding="utf-8"))
     for page in pages:
         seen = Visible(page)
         assert not {"script", "link", "img", "iframe", "object"} & set(seen.tags)
@@ -267,7 +268,7 @@ def test_a_missing_sandbox_is_the_first_thing_on_the_page(tmp_path: Path) -> Non
     one = graded()
     unsafe = replace(one, evidence=replace(one.evidence, machine=UNSAFE))
     alarm = "Graded without a sandbox"
-    path = write_class_page(LAB, [one, unsafe], [], tmp_path)
+    path = write_class_page(LAB, [one.row, unsafe.row], [], tmp_path)
     for page in (page_of(unsafe, tmp_path), path.read_text(encoding="utf-8")):
         assert page.index(alarm) < page.index("<main>")
     assert alarm not in page_of(one, tmp_path)
@@ -279,7 +280,9 @@ def test_the_class_page_has_all_submissions_and_names_who_is_near_a_threshold(
     all_graded = [graded("ada"), crashed("charles"), not_timed("grace")]
     refused = [Refusal("mallory", "the archive holds a link to a file outside of it")]
     paths = [write_report(LAB, one.evidence, one.verdict, tmp_path) for one in all_graded]
-    page = write_class_page(LAB, all_graded, refused, tmp_path).read_text(encoding="utf-8")
+    page = write_class_page(LAB, [one.row for one in all_graded], refused, tmp_path).read_text(
+        encoding="utf-8"
+    )
     seen = Visible(page)
     linked = {value for name, value in seen.attributes if name == "href"}
     assert linked == {path.name for path in paths}

@@ -1,0 +1,149 @@
+"""Where models run and are timed: processes that answer one question each, and what they answer.
+
+No student code runs here. The models run in the sandbox all the same, for the file is a
+student's; clocks are ours, and an answer is data that is checked.
+"""
+
+import math
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from numpy.typing import NDArray
+
+from autograder import lab as demands
+from autograder import wire
+from autograder.lab import Lab, Limits
+from autograder.latency import PAIRS_PER_PROCESS
+from autograder.records import Machine
+from autograder.sandbox import Sandbox, SandboxUnavailable
+from labkit import data
+from labkit.timing import Pair
+
+INFERENCE_LIMITS = Limits(wall_clock_s=180)
+CANDIDATE, BASELINE = "/in/candidate.onnx", "/in/baseline.onnx"
+
+
+class DoesNotRun(Exception):
+    """The student's model failed in ONNX Runtime. The message is ONNX Runtime's."""
+
+
+class TooSlow(Exception):
+    """The time was over before the model had answered: `seconds`, for each process on average."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s were not enough")
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """The machine's side of a measurement: where models run, and what they run on."""
+
+    lab: Lab
+    sandbox: Sandbox
+    machine: Machine
+    deadline: float = math.inf  # on time.monotonic; no process runs beyond it
+
+    @property
+    def wanted(self) -> demands.Artefact:
+        """What the lab asks for. Raises ValueError if it is a lab of exercises alone."""
+        if self.lab.artefact is None:
+            raise ValueError(f"{self.lab.folder} asks for no artefact, so none can be measured")
+        return self.lab.artefact
+
+    def predict(self, model: Path, images: torch.Tensor) -> torch.Tensor:
+        """Logits for all images, in a random order and batches of random size, put back in order.
+
+        Raises:
+            DoesNotRun: ONNX Runtime refuses the model or an input, or an answer is not finite.
+            TooSlow: its time was over.
+        """
+        order = torch.randperm(len(images), generator=_secret_generator())
+        parts = order.split(_random_sizes(len(images)))
+        request = {
+            "do": "predict",
+            "candidate": self.sandbox.sees(CANDIDATE, model),
+            "threads": self.machine.cores,
+        }
+        answers = self._ask(request, [images[part].numpy() for part in parts], {CANDIDATE: model})
+        for part, answer in zip(parts, answers, strict=True):
+            _check_answer(answer, len(part), answers[0].shape)
+        logits = torch.cat([torch.from_numpy(answer) for answer in answers])
+        restored = torch.empty_like(logits)
+        restored[order] = logits
+        return restored
+
+    def time(self, baseline: Path, candidate: Path) -> list[Pair]:
+        """Interleaved pairs from one fresh process. Raises as `predict` does."""
+        request = {
+            "do": "time",
+            "baseline": self.sandbox.sees(BASELINE, baseline),
+            "candidate": self.sandbox.sees(CANDIDATE, candidate),
+            "shape": [self.wanted.timed_batch, *data.IMAGE_SETS[self.wanted.dataset].shape],
+            "pairs": PAIRS_PER_PROCESS,
+            "seed": secrets.randbits(31),
+        }
+        reads = {BASELINE: baseline, CANDIDATE: candidate}
+        return [Pair(**pair) for pair in self._ask(request, None, reads)]
+
+    def _ask(self, request: wire.Message, batches: Any, reads: dict[str, Path]) -> Any:
+        tree, blob = wire.encode(batches)
+        start = time.monotonic()
+        end = min(start + INFERENCE_LIMITS.wall_clock_s, self.deadline)
+        process = self.sandbox.start(["autograder.inference"], reads, INFERENCE_LIMITS)
+        timer = threading.Timer(max(0.0, end - start), process.kill)
+        timer.start()
+        try:
+            assert process.stdin is not None and process.stdout is not None
+            _await_ready(process.stdout)
+            wire.write_frame(process.stdin, {**request, "batches": tree}, blob)  # type: ignore[arg-type]
+            reply, reply_blob = wire.read_frame(process.stdout)  # type: ignore[arg-type]
+            if "failed" in reply:
+                raise DoesNotRun(str(reply["failed"]))
+            return wire.decode(reply.get("value"), reply_blob)
+        except (OSError, EOFError, wire.WireError, SandboxUnavailable) as error:
+            if time.monotonic() >= end:
+                raise TooSlow(time.monotonic() - start) from error
+            if isinstance(error, SandboxUnavailable):
+                raise
+            raise DoesNotRun(
+                f"the process that ran it ended without an answer ({error})"
+            ) from error
+        finally:
+            timer.cancel()
+            process.kill()
+            process.communicate()
+
+
+def _await_ready(replies: IO[bytes]) -> None:
+    try:
+        wire.read_frame(replies)  # type: ignore[arg-type]
+    except (EOFError, wire.WireError) as error:
+        message = f"the process that runs models did not start, so nothing was measured ({error})"
+        raise SandboxUnavailable(message) from error
+
+
+def _check_answer(answer: NDArray[Any], count: int, first: tuple[int, ...]) -> None:
+    right = answer.ndim == 2 and answer.shape == (count, *first[1:]) and answer.dtype.kind == "f"
+    if not right:
+        raise DoesNotRun(
+            f"it answers a batch of {count} images with {answer.dtype} of shape {answer.shape}; "
+            "expected one row of logits per image, as floats, for any batch size"
+        )
+
+
+def _secret_generator() -> torch.Generator:
+    return torch.Generator().manual_seed(secrets.randbits(63))
+
+
+def _random_sizes(count: int) -> list[int]:
+    """Sizes that sum to the count: a model may not know the batch that it is graded in."""
+    sizes: list[int] = []
+    while (left := count - sum(sizes)) > 0:
+        sizes.append(min(left, 64 + secrets.randbelow(256)))
+    return sizes
