@@ -18,8 +18,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from autograder import artefact, machine, measure, sandbox
-from autograder.ruler import Ruler
 from autograder.records import Finding
+from autograder.ruler import Ruler
 from course_config import LAB_3_1
 from labkit import baselines, data, export
 from reference.quantization.batch_norm import fold_model
