@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from rich.table import Table
 from autograder import demo as demonstration
 from autograder import notebook as notebooks
 from autograder import release as releases
+from autograder import validate as validation
 from autograder.classrun import ClassResult, grade_class, handed_in
 from autograder.files import AlreadyGrading
 from autograder.grade import Tell, prepare
@@ -111,6 +112,22 @@ def demo(
     show(lab, result)
 
 
+@app.command()
+def validate(lab_name: LabName, unsafe_no_sandbox: Unsafe = False) -> None:
+    """Run the instructor's solution in place and through the examination, and compare."""
+    lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
+    with progress() as tell:
+        found = validation.validate(lab, SOURCE, sandbox, tell)
+    if found.trials:
+        show_trials(lab, found.trials)
+    for fault in found.faults:
+        console.print(f"[red]{escape(fault.place)}[/]: {escape(fault.message)}", soft_wrap=True)
+    if found.faults:
+        console.print(f"[red]{lab.folder} must not be released like this.[/]", soft_wrap=True)
+        raise typer.Exit(1)
+    console.print(f"{lab.folder}: every test says the same in both ways.", soft_wrap=True)
+
+
 @notebook_app.command("to-text")
 def to_text(path: Path) -> None:
     """Write NAME.py beside a source notebook."""
@@ -180,6 +197,22 @@ def show(lab: Lab, result: ClassResult) -> None:
         table.add_row(escape(refusal.student), "refused", escape(refusal.reason))
     console.print(table)
     console.print(f"Open {result.page} in a browser.", soft_wrap=True)
+
+
+def show_trials(lab: Lab, trials: Sequence[validation.Trial]) -> None:
+    columns = ("notebook", "test", "points", "in place", "examined", "untouched")
+    table = Table(*columns, title=lab.title)
+    for trial in trials:
+        held = sum(not message for message in trial.examined)
+        table.add_row(
+            trial.notebook,
+            trial.id,
+            str(trial.points),
+            "fails" if trial.in_place else "passes",
+            f"{held} of {len(trial.examined)} pass",
+            "passes" if trial.untouched else "fails",
+        )
+    console.print(table)
 
 
 def measured(check: Check) -> str:

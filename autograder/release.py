@@ -41,7 +41,7 @@ def release(lab: Lab, source: Path, target: Path) -> list[Path]:
     cells = {name: notebook.read(folder / f"{name}.ipynb") for name in lab.notebooks}
     for name, of_notebook in cells.items():
         _check_hidden_tests(name, of_notebook)
-    files = {f"{name}.ipynb": _student_version(folder / f"{name}.ipynb") for name in lab.notebooks}
+    files = {f"{name}.ipynb": student_version(folder / f"{name}.ipynb") for name in lab.notebooks}
     files |= {name: (folder / name).read_text("utf-8") for name in STUDENT_FILES}
     guard(cells, files)
     shutil.rmtree(target / lab.folder, ignore_errors=True)
@@ -96,7 +96,8 @@ def _guard_notebook(name: str, text: str, secrets: set[str]) -> None:
                 )
 
 
-def _student_version(path: Path) -> str:
+def student_version(path: Path) -> str:
+    """A source notebook as it is released, as JSON in normal form."""
     node = nbformat.read(path, as_version=4)
     for preprocessor in PREPROCESSORS:
         node, _ = preprocessor().preprocess(node, {})
