@@ -7,7 +7,6 @@ grid is the art (calibration.py, awq.py, ...); putting a number on it is always 
     asymmetric                s = (high - low) / (qmax - qmin)     z = round(qmin - low / s)
     symmetric                 s = max(|low|, |high|) / qmax        z = 0
     product of two grids      sum (a - za)(w - zw) = a.w - zw sum a - za sum w + K za zw
-    next layer's codes        M = s_x s_w / s_y = M0 2**-n         0.5 <= M0 < 1, in 31 bits
 
 (-3.5, 10.2) in 4 bits: asymmetric gives s = 13.7 / 15 = 0.913, z = round(3.5 / 0.913) = 4;
 symmetric gives s = 10.2 / 7 = 1.457, and the codes below -2 are never used.
@@ -15,8 +14,9 @@ symmetric gives s = 10.2 / 7 = 1.457, and the codes below -2 are never used.
 Source    Jacob et al., "Quantization and Training of Neural Networks for Efficient
           Integer-Arithmetic-Only Inference", CVPR 2018, arXiv:1712.05877, sections 2.1-2.4.
 Differs   Ties round to even, as torch and ONNX Runtime do; gemmlowp rounds them away from zero.
-Left out  Packing codes into bytes; stochastic rounding; more than 8 bits.
-Read      This file first. Used by everything in reference/quantization.
+Left out  Stochastic rounding; zero points that are not integers (HQQ).
+Read      This file first. Used by everything in reference/quantization. integer.py goes on to
+          the next layer's codes, packing.py puts codes into bytes.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 INT32_MAX = 2**31 - 1
-MANTISSA_BITS = 31  # of M0: an int32 without its sign
+BIT_WIDTHS = (*range(2, 9), 16)  # no kernel and no file format has 9 to 15
+EXACT_IN_FLOAT64 = 2**53  # integers below it, and their sums
 
 
 class Range(NamedTuple):
@@ -45,28 +46,23 @@ class Grid(NamedTuple):
     qmax: int
 
 
-class Multiplier(NamedTuple):
-    """M = mantissa 2**-31 2**-shift: what an integer kernel multiplies by, having no floats."""
-
-    mantissa: Int[Tensor, "..."]
-    shift: Int[Tensor, "..."]  # n
-
-
 def tensor_range(x: Float[Tensor, "..."]) -> Range:
     """One range for the whole tensor."""
-    return Range(*_widened(x).aminmax())
+    return Range(*widened(x).aminmax())
 
 
 def channel_range(x: Float[Tensor, "..."], axis: int = 0) -> Range:
     """One range for each index of `axis`: (8, 3, 5, 5) with axis 0 gives (8, 1, 1, 1)."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis is {axis}; a tensor of shape {tuple(x.shape)} has {x.ndim} axes")
     others = [dim for dim in range(x.ndim) if dim != axis % x.ndim]
-    values = _widened(x)
+    values = widened(x)
     return Range(values.amin(others, keepdim=True), values.amax(others, keepdim=True))
 
 
 def token_range(x: Float[Tensor, "... features"]) -> Range:
-    """One range for each row: (2, 7, 64) gives (2, 7, 1)."""
-    values = _widened(x)
+    """One range for each row: (2, 7, 64) gives (2, 7, 1), and a vector is one row."""
+    values = widened(x)
     return Range(values.amin(-1, keepdim=True), values.amax(-1, keepdim=True))
 
 
@@ -124,7 +120,7 @@ def quantize(x: Float[Tensor, "..."], grid: Grid) -> Int[Tensor, "..."]:
     Raises:
         ValueError: x contains inf or nan, which no code stands for.
     """
-    codes = (_widened(x) / grid.scale).round() + grid.zero_point
+    codes = (widened(x) / grid.scale).round() + grid.zero_point
     return codes.clamp(grid.qmin, grid.qmax).to(torch.int32)
 
 
@@ -150,8 +146,24 @@ def integer_matmul(
     """
     weight_zero = weight_zero.reshape(-1)
     corrections = weight_zero * a.sum(-1, keepdim=True) + a_zero * weight.sum(-1)
-    product = a.long() @ weight.long().T
+    product = exact_matmul(a, weight)
     return fit_int32(product - corrections + a.shape[-1] * a_zero * weight_zero)
+
+
+def exact_matmul(
+    a: Int[Tensor, "... d_in"], weight: Int[Tensor, "d_out d_in"]
+) -> Int[Tensor, "... d_out"]:
+    """a @ weight.T as int64. torch multiplies integers without BLAS, and float64 is as exact.
+
+    Raises:
+        OverflowError: the codes are so large that a sum could leave what float64 holds exactly.
+    """
+    largest = [int(x.abs().max()) if x.numel() else 0 for x in (a.long(), weight.long())]
+    if largest[0] * largest[1] * a.shape[-1] >= EXACT_IN_FLOAT64:
+        raise OverflowError(
+            f"codes up to {largest[0]} and {largest[1]}, {a.shape[-1]} to a sum, may reach 2**53"
+        )
+    return (a.double() @ weight.double().T).long()
 
 
 def fit_int32(sums: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
@@ -166,42 +178,12 @@ def fit_int32(sums: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     return sums.to(torch.int32)
 
 
-def quantize_bias(
-    bias: Float[Tensor, " d_out"], input_scale: Tensor, weight_scale: Tensor
-) -> Int[Tensor, " d_out"]:
-    """The bias on the grid of the accumulator, s_b = s_x s_w: int32, added before rescaling."""
-    codes = _widened(bias).double() / (input_scale.double() * weight_scale.double()).reshape(-1)
-    return codes.round().clamp(-INT32_MAX, INT32_MAX).to(torch.int32)
-
-
-def multiplier(scale: Float[Tensor, "..."]) -> Multiplier:
-    """M = s_x s_w / s_y as an integer and a shift, to a relative error of 2**-31.
+def widened(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The values, at least in float32: half precision cannot hold x / s + z for 8 bits.
 
     Raises:
-        ValueError: M is not in [2**-30, 2**30), where the shift would leave 64-bit integers.
+        ValueError: there are none, or one is inf or nan.
     """
-    if not ((scale >= 2.0**-30) & (scale < 2.0**30)).all():
-        raise ValueError(f"multiplier {scale.tolist()} is not in [2**-30, 2**30)")
-    fraction, exponent = torch.frexp(scale.double())
-    mantissa = (fraction * 2**MANTISSA_BITS).round().long()
-    return Multiplier(mantissa, -exponent.long())
-
-
-def requantize(sums: Int[Tensor, "..."], factor: Multiplier, output: Grid) -> Int[Tensor, "..."]:
-    """The next layer's codes from int32 sums, in integer arithmetic. Ties round up."""
-    shift = factor.shift + MANTISSA_BITS
-    rounded = (sums.long() * factor.mantissa + (1 << (shift - 1))) >> shift
-    return (rounded + output.zero_point).clamp(output.qmin, output.qmax).to(torch.int32)
-
-
-def _checked_bits(bits: int) -> int:
-    if not 2 <= bits <= 8:
-        raise ValueError(f"bits must be from 2 to 8, got {bits}")
-    return bits
-
-
-def _widened(x: Tensor) -> Tensor:
-    """At least float32: half precision cannot hold x / s + z for 8 bits."""
     if x.numel() == 0:
         raise ValueError(f"a tensor of shape {tuple(x.shape)} has no values")
     if not torch.isfinite(x).all():
@@ -209,8 +191,14 @@ def _widened(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def _checked_bits(bits: int) -> int:
+    if bits not in BIT_WIDTHS:
+        raise ValueError(f"bits must be 16 or from 2 to 8, got {bits}")
+    return bits
+
+
 def _finite_ends(span: Range) -> Range:
-    low, high = _widened(span.low), _widened(span.high)
+    low, high = widened(span.low), widened(span.high)
     if (low > high).any():
         raise ValueError(f"range is upside down: low {low.max():g}, high {high.min():g}")
     return Range(low, high)

@@ -39,10 +39,10 @@ from reference.quantization.affine import (
     asymmetric_grid,
     channel_range,
     quantize,
-    quantize_bias,
     symmetric_grid,
 )
 from reference.quantization.calibration import Calibrator, min_max
+from reference.quantization.integer import quantize_bias
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")  # weight is input 1, bias (if any) input 2
 READERS = (*WEIGHTED, "Add", "ReduceMean", "GlobalAveragePool")

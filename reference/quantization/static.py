@@ -37,11 +37,11 @@ from reference.quantization.affine import (
     fit_int32,
     integer_matmul,
     quantize,
-    quantize_bias,
     symmetric_grid,
 )
 from reference.quantization.batch_norm import fold_model
 from reference.quantization.calibration import Calibrator, min_max
+from reference.quantization.integer import quantize_bias
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
-from fractions import Fraction
-
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reference.quantization.affine import (
-    Grid,
     Range,
     asymmetric_grid,
     channel_range,
@@ -16,11 +13,8 @@ from reference.quantization.affine import (
     full_symmetric_grid,
     group_range,
     integer_matmul,
-    multiplier,
     power_of_two_grid,
     quantize,
-    quantize_bias,
-    requantize,
     symmetric_grid,
     tensor_range,
     token_range,
@@ -30,7 +24,7 @@ GRIDS = [asymmetric_grid, symmetric_grid, full_symmetric_grid, power_of_two_grid
 FLOAT32_EPS = 2.0**-23
 
 every_grid = pytest.mark.parametrize("make_grid", GRIDS)
-bit_widths = st.integers(2, 8)
+bit_widths = st.sampled_from([*range(2, 9), 16])
 finite = st.floats(-1e6, 1e6, width=32)
 tensors = st.lists(finite, min_size=1, max_size=40).map(torch.tensor)
 
@@ -40,8 +34,8 @@ tensors = st.lists(finite, min_size=1, max_size=40).map(torch.tensor)
 def test_error_is_at_most_half_a_step_inside_the_range(make_grid, x, bits):
     grid = make_grid(tensor_range(x), bits)
     error = (x.double() - fake_quantize(x, grid).double()).abs()
-    # x / s + z is computed in float32: a relative error of an eps on up to 256 steps
-    assert (error <= grid.scale.double() * (0.5 + 2**9 * FLOAT32_EPS)).all()
+    # x / s and back are computed in float32: an eps each on up to 2**bits steps
+    assert (error <= grid.scale.double() * (0.5 + 2 ** (bits + 1) * FLOAT32_EPS)).all()
 
 
 @every_grid
@@ -223,40 +217,6 @@ def test_accumulator_holds_65793_products_and_refuses_to_wrap():
         fit_int32(torch.tensor([2**31]))
 
 
-def test_bias_step_is_the_product_of_the_steps_of_input_and_weight():
-    bias = torch.tensor([0.5, -0.25, 1e9])
-    scales = torch.tensor([0.1, 0.05, 1e-3]).reshape(3, 1)
-    codes = quantize_bias(bias, torch.tensor(0.02), scales)
-    assert codes.tolist() == [250, -250, 2**31 - 1]  # the last one saturates
-
-
-@given(st.floats(2.0**-29, 2.0**29))
-def test_multiplier_is_a_normalised_mantissa_and_a_shift(scale):
-    factor = multiplier(torch.tensor([scale], dtype=torch.float64))
-    mantissa, shift = factor.mantissa.item(), factor.shift.item()
-    assert 2**30 <= mantissa <= 2**31
-    exact = Fraction(mantissa, 2**31) / Fraction(2) ** shift
-    assert abs(exact / Fraction(scale) - 1) <= Fraction(1, 2**31)  # half a unit of a 31-bit M0
-
-
-@given(st.integers(-(2**31) + 1, 2**31 - 1), st.floats(1e-7, 0.9))
-def test_requantizing_in_integers_equals_rounding_the_exact_product(total, scale):
-    factor = multiplier(torch.tensor([scale], dtype=torch.float64))
-    exact = total * Fraction(factor.mantissa.item(), 2**31) / Fraction(2) ** factor.shift.item()
-    expected = min(255, max(0, (exact + Fraction(1, 2)).__floor__() + 3))
-    output = Grid(torch.tensor(1.0), torch.tensor(3, dtype=torch.int32), 0, 255)
-    codes = requantize(torch.tensor([total], dtype=torch.int32), factor, output)
-    assert codes.item() == expected
-
-
-def test_requantized_codes_are_within_one_of_quantizing_the_float_output():
-    sums = torch.randint(-(10**6), 10**6, (500,), dtype=torch.int32)
-    output = asymmetric_grid(Range(torch.tensor(-900.0), torch.tensor(1000.0)))
-    scale = torch.tensor([1.1e-3], dtype=torch.float64)
-    integer = requantize(sums, multiplier(scale / output.scale.double()), output)
-    assert (integer - quantize(sums * scale, output)).abs().max() <= 1  # only ties may differ
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_every_float_dtype_keeps_its_dtype_and_its_error_bound(dtype):
     x = torch.randn(20, 30).to(dtype)
@@ -290,8 +250,8 @@ def test_input_is_not_modified():
 
 
 @every_grid
-@pytest.mark.parametrize("bits", [-1, 0, 1, 9, 16])
-def test_bits_outside_2_to_8_are_refused(make_grid, bits):
+@pytest.mark.parametrize("bits", [-1, 0, 1, 9, 15, 17, 32])
+def test_bits_outside_2_to_8_and_16_are_refused(make_grid, bits):
     with pytest.raises(ValueError, match=f"2 to 8, got {bits}"):
         make_grid(tensor_range(torch.randn(3)), bits)
 
@@ -312,8 +272,10 @@ def test_bad_shapes_and_ranges_are_refused():
         group_range(torch.randn(2, 10), 4)
     with pytest.raises(ValueError, match="upside down"):
         asymmetric_grid(Range(torch.tensor(1.0), torch.tensor(-1.0)))
-    with pytest.raises(ValueError, match="multiplier"):
-        multiplier(torch.tensor([0.0]))
+    with pytest.raises(ValueError, match=r"axis is 2; a tensor of shape \(3, 4\) has 2 axes"):
+        channel_range(torch.randn(3, 4), axis=2)
+    with pytest.raises(ValueError, match="has 0 axes"):
+        channel_range(torch.tensor(1.0))
 
 
 @given(tensors)
