@@ -25,6 +25,7 @@ from labkit import data
 from labkit.timing import Pair
 
 INFERENCE_LIMITS = Limits(wall_clock_s=180)
+LEAST_S = 1.0  # bubblewrap, killed while it still sets a process up, may leave it running
 CANDIDATE, BASELINE = "/in/candidate.onnx", "/in/baseline.onnx"
 
 
@@ -92,11 +93,13 @@ class Ruler:
         return [Pair(**pair) for pair in self._ask(request, None, reads)]
 
     def _ask(self, request: wire.Message, batches: Any, reads: dict[str, Path]) -> Any:
-        tree, blob = wire.encode(batches)
         start = time.monotonic()
         end = min(start + INFERENCE_LIMITS.wall_clock_s, self.deadline)
+        if end - start < LEAST_S:
+            raise TooSlow(0.0)
+        tree, blob = wire.encode(batches)
         process = self.sandbox.start(["autograder.inference"], reads, INFERENCE_LIMITS)
-        timer = threading.Timer(max(0.0, end - start), process.kill)
+        timer = threading.Timer(end - start, process.kill)
         timer.start()
         try:
             assert process.stdin is not None and process.stdout is not None
