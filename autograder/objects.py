@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from autograder import references, wire
+from autograder.gradients import Tape
 from autograder.references import Drawing, Held, Named, Reference
 from autograder.wire_models import is_described
 
@@ -20,18 +21,27 @@ class Objects:
     def __init__(self, names: Mapping[str, Any]) -> None:
         self.names = names  # the notebook's
         self.kept: list[Any] = []
+        self.tapes: dict[int, Tape] = {}  # by the number that the grader gave the call
 
     def answer(self, question: wire.Message, blob: bytes) -> tuple[Any, bytes]:
         """The value of an attribute, or of a call if the question has arguments."""
+        if "back" in question:
+            gradient = wire.decode(question["args"], blob)
+            return wire.encode(self.tapes[question["tape"]].back(question["back"], gradient))
         on = references.from_tree(question["on"])
         target = self.resolve(on)
         if "args" in question:
-            args, named = wire.decode(question["args"], blob, self.resolve)
-            hold = bool(question.get("hold"))
-            return wire.encode(target(*args, **named), lambda value: self.refer(value, hold))
+            return self.called(target, question, blob)
         if inspect.isroutine(target):
             return {"reference": references.to_tree(on)}, b""
         return wire.encode(target, lambda value: self.refer(value, False))
+
+    def called(self, target: Any, question: wire.Message, blob: bytes) -> tuple[Any, bytes]:
+        tape = self.tapes[question["tape"]] = Tape()
+        args, named = wire.decode(question["args"], blob, self.resolve, tape.variable)
+        answer, hold = target(*args, **named), bool(question.get("hold"))
+        variables = tape.answers if tape.arguments else None
+        return wire.encode(answer, lambda value: self.refer(value, hold), variables)
 
     def resolve(self, reference: Reference) -> Any:
         """What a reference stands for in the notebook.

@@ -7,13 +7,17 @@ may), and are asked by number.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from autograder import references, wire
 from autograder.contracts import Contracts
 from autograder.deadline import uninterrupted
+from autograder.gradients import join
 from autograder.references import Held, Named, Reference
 from autograder.run import RaisedByStudent, StudentProcess
 
@@ -32,6 +36,7 @@ class Examined:
     def __init__(self, process: StudentProcess, contracts: Contracts) -> None:
         self.process, self.contracts = process, contracts
         self.held: dict[int, Proxy] = {}
+        self.calls = 0
 
     def name(self, name: str) -> "Proxy":
         return Proxy(self, Named(name), name)
@@ -40,8 +45,11 @@ class Examined:
         self, on: Named | Held, label: str, args: tuple[Any, ...], named: Mapping[str, Any]
     ) -> Any:
         """What a call answers: an object only where the source says so, else data."""
-        tree, blob = wire.encode((args, dict(named)), _reference_to)
-        hold = label in self.contracts.objects
+        variables = list[Tensor]()
+        needed = variables if torch.is_grad_enabled() else None
+        tree, blob = wire.encode((args, dict(named)), _reference_to, needed)
+        hold, tape, self.calls = label in self.contracts.objects, self.calls, self.calls + 1
+        answers = count()
 
         def resolve(reference: Reference) -> Proxy:
             if isinstance(reference, Held) and not reference.attribute:
@@ -52,7 +60,18 @@ class Examined:
                     return self.held[reference.number]
             raise wire.WireError("an object where data should be; return tensors or numbers")
 
-        return self._asked(on, label, {"args": tree, "hold": hold}, blob, resolve)
+        def joined(answer: Tensor) -> Tensor:
+            back = partial(self._back, on, label, {"tape": tape, "back": next(answers)})
+            return join(answer, variables, back)
+
+        question = {"args": tree, "hold": hold, "tape": tape}
+        return self._asked(on, label, question, blob, resolve, joined if variables else None)
+
+    def _back(
+        self, on: Reference, label: str, question: wire.Message, gradient: Tensor
+    ) -> list[Tensor | None]:
+        tree, blob = wire.encode(gradient)
+        return self._asked(on, f"{label}'s backward", {**question, "args": tree}, blob)
 
     def read(self, on: Named | Held, label: str) -> Any:
         """An attribute: data, or a method that is called next."""
@@ -65,12 +84,18 @@ class Examined:
         return self._asked(on, label, {}, b"", resolve)
 
     def _asked(
-        self, on: Reference, label: str, question: wire.Message, blob: bytes, resolve: wire.Resolve
+        self,
+        on: Reference,
+        label: str,
+        question: wire.Message,
+        blob: bytes,
+        resolve: wire.Resolve | None = None,
+        joined: wire.Join | None = None,
     ) -> Any:
         try:
             with uninterrupted():
                 answer = self.process.answer({**question, "on": references.to_tree(on)}, blob)
-            return wire.decode(*answer, resolve)
+            return wire.decode(*answer, resolve, joined)
         except wire.WireError as error:
             raise RuntimeError(f"{label} raised WireError: {error}") from error
         except RaisedByStudent as raised:

@@ -71,7 +71,7 @@ class StudentProcess:
         """
         tree, blob = wire.encode((args, dict(kwargs)))
         try:
-            question = {"on": references.to_tree(Named(name)), "args": tree}
+            question = {"on": references.to_tree(Named(name)), "args": tree, "tape": 0}
             return wire.decode(*self.answer(question, blob))
         except wire.WireError as error:
             raise RaisedByStudent("WireError", str(error)) from error

@@ -24,32 +24,37 @@ MAX_MIXED_KEYS = 1024  # of a dict whose keys are not all strings: the hashes of
 
 Refer = Callable[[object], Reference | None]  # what stands for a value; None: the value itself
 Resolve = Callable[[Reference], Any]
+Join = Callable[[Tensor], Tensor]
 
 
-def encode(value: object, refer: Refer = lambda _: None) -> tuple[Any, bytes]:
+def encode(
+    value: object, refer: Refer = lambda _: None, variables: list[Tensor] | None = None
+) -> tuple[Any, bytes]:
     """A value as a JSON tree and the tensors that it refers to.
 
     Args:
         refer: says what is sent as a reference instead of a value.
+        variables: if given, tensors that need a gradient cross as such, and are appended to it.
 
     Raises:
         WireError: a type that has no form on the wire, or a number that is not finite.
     """
-    encoder = _Encoder(refer)
+    encoder = _Encoder(refer, variables)
     return encoder.tree(value, 0), wire_tensors.pack(encoder.tensors)
 
 
-def decode(tree: Any, blob: bytes, resolve: Resolve | None = None) -> Any:
+def decode(tree: Any, blob: bytes, resolve: Resolve | None = None, join: Join | None = None) -> Any:
     """The inverse of `encode`; every number and every tensor is finite, every type a plain one.
 
     Args:
         resolve: what a reference stands for here; without it, references are refused.
+        join: makes what a variable is here of its numbers; without it, variables are refused.
 
     Raises:
         WireError: the tree or the blob is not what `encode` writes.
     """
     try:
-        return _Decoder(wire_tensors.unpack(blob), resolve).value(tree, 0)
+        return _Decoder(wire_tensors.unpack(blob), resolve, join).value(tree, 0)
     except WireError:
         raise
     except Exception as error:  # whatever a forged frame provokes is the sender's fault
@@ -57,8 +62,8 @@ def decode(tree: Any, blob: bytes, resolve: Resolve | None = None) -> Any:
 
 
 class _Encoder:
-    def __init__(self, refer: Refer) -> None:
-        self.refer = refer
+    def __init__(self, refer: Refer, variables: list[Tensor] | None) -> None:
+        self.refer, self.variables = refer, variables
         self.tensors: list[Tensor] = []
 
     def tree(self, value: object, depth: int) -> Any:
@@ -104,7 +109,10 @@ class _Encoder:
 
     def numbers(self, value: Tensor | np.ndarray[Any, Any] | bytes) -> Any:
         if isinstance(value, Tensor):
-            return {"tensor": self.store(value)}
+            if self.variables is None or not value.requires_grad:
+                return {"tensor": self.store(value)}
+            self.variables.append(value)
+            return {"variable": self.store(value)}
         if isinstance(value, bytes):
             return {"bytes": self.store(torch.tensor(list(value), dtype=torch.uint8))}
         if value.dtype.kind not in "biuf":
@@ -118,8 +126,10 @@ class _Encoder:
 
 
 class _Decoder:
-    def __init__(self, tensors: dict[str, Tensor], resolve: Resolve | None) -> None:
-        self.tensors, self.resolve = tensors, resolve
+    def __init__(
+        self, tensors: dict[str, Tensor], resolve: Resolve | None, join: Join | None
+    ) -> None:
+        self.tensors, self.resolve, self.join = tensors, resolve, join
 
     def value(self, tree: Any, depth: int) -> Any:
         _check_depth(depth)
@@ -145,6 +155,8 @@ class _Decoder:
             return {_key(self.value(k, depth)): self.value(v, depth) for k, v in content}
         if kind in ("tensor", "array", "bytes"):
             return self.numbers(kind, self.take(content))
+        if kind == "variable" and self.join is not None:
+            return self.join(self.take(content))
         if kind == "dtype":
             return _dtype(content)
         if kind == "spec":

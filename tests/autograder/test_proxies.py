@@ -74,8 +74,19 @@ def square(x):
 def draw(generator, count: int):
     return torch.rand(count, generator=generator)
 
-def answers_with_itself(x):
-    return Observer()
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, step):
+        return (x / step).round() * step
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient, None
+
+def fake_quantize(x, step):
+    return Straight.apply(x, step)
+
+def both(x, y):
+    return {"product": x * y, "count": x.numel(), "parts": [x.exp(), y.detach()]}
 '''
 
 
