@@ -205,7 +205,7 @@ def show_trials(lab: Lab, trials: Sequence[validation.Trial]) -> None:
     for trial in trials:
         held = sum(not message for message in trial.examined)
         table.add_row(
-            trial.notebook,
+            trial.notebook.partition("-")[0],  # its number: the names do not fit a terminal
             trial.id,
             str(trial.points),
             "fails" if trial.in_place else "passes",

@@ -35,7 +35,7 @@ def test_bad_input_is_one_paragraph_that_names_it(arguments: list[str], told: st
 
 def test_help_names_every_command() -> None:
     text = _course("--help").stdout
-    assert all(command in text for command in ("release", "grade", "demo", "notebook"))
+    assert all(command in text for command in ("release", "grade", "demo", "notebook", "validate"))
 
 
 def test_an_empty_folder_of_submissions_is_said_to_be_empty(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`course validate`: what a source notebook may not do, each a changed line of the mini lab."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,3 +117,11 @@ def test_a_fault_that_only_a_run_shows_is_named(
 ) -> None:
     found = _validated(tmp_path, isolated, old, new)
     assert any(message in fault.message for fault in found.faults), found.faults
+
+
+def test_the_command_ends_with_one_and_names_what_is_wrong(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autograder.cli", "validate", "3.1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No such file" in done.stdout
+    assert "must not be released like this" in done.stdout
