@@ -11,6 +11,7 @@ from autograder.frames import Message as Message
 from autograder.frames import WireError as WireError
 from autograder.frames import read_frame as read_frame
 from autograder.frames import write_frame as write_frame
+from autograder.wire_values import Join as Join
 from autograder.wire_values import Resolve as Resolve
 from autograder.wire_values import decode as decode
 from autograder.wire_values import encode as encode
