@@ -80,7 +80,7 @@ def group_range(x: Float[Tensor, "... features"], group_size: int) -> Range:
 
 def asymmetric_grid(span: Range, bits: int = 8, signed: bool = False) -> Grid:
     """Every code is used: low is the lowest, high the highest. Codes are uint8, or int8."""
-    levels = 2 ** _checked_bits(bits)
+    levels = 2 ** checked_bits(bits)
     qmin = -levels // 2 if signed else 0
     low, high = _finite_ends(span)
     low, high = low.clamp(max=0), high.clamp(min=0)  # zero must be on the grid: it pads and gates
@@ -91,7 +91,7 @@ def asymmetric_grid(span: Range, bits: int = 8, signed: bool = False) -> Grid:
 
 def symmetric_grid(span: Range, bits: int = 8) -> Grid:
     """Zero is code 0, and -x is on the grid when x is: the most negative code is not used."""
-    top_code = 2 ** (_checked_bits(bits) - 1) - 1
+    top_code = 2 ** (checked_bits(bits) - 1) - 1
     scale = _usable(_magnitude(span) / top_code)
     return Grid(scale, _zeros_like(scale), -top_code, top_code)
 
@@ -101,7 +101,7 @@ def full_symmetric_grid(span: Range, bits: int = 8) -> Grid:
 
     The largest positive value lies half a step above the highest code.
     """
-    half = 2 ** (_checked_bits(bits) - 1)
+    half = 2 ** (checked_bits(bits) - 1)
     scale = _usable(_magnitude(span) / (half - 0.5))
     return Grid(scale, _zeros_like(scale), -half, half - 1)
 
@@ -178,6 +178,17 @@ def fit_int32(sums: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     return sums.to(torch.int32)
 
 
+def checked_bits(bits: int) -> int:
+    """The same number.
+
+    Raises:
+        ValueError: no kernel has codes of that many bits.
+    """
+    if bits not in BIT_WIDTHS:
+        raise ValueError(f"bits must be 16 or from 2 to 8, got {bits}")
+    return bits
+
+
 def widened(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The values, at least in float32: half precision cannot hold x / s + z for 8 bits.
 
@@ -189,12 +200,6 @@ def widened(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     if not torch.isfinite(x).all():
         raise ValueError(f"a tensor of shape {tuple(x.shape)} contains inf or nan")
     return x if x.dtype == torch.float64 else x.float()
-
-
-def _checked_bits(bits: int) -> int:
-    if bits not in BIT_WIDTHS:
-        raise ValueError(f"bits must be 16 or from 2 to 8, got {bits}")
-    return bits
 
 
 def _finite_ends(span: Range) -> Range:

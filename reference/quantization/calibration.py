@@ -9,15 +9,16 @@ Every estimator here is one function, batches -> Range, so that any of them fits
     percentile        low, high = the (100 - p)-th and the p-th percentile of x
     MSE               low, high = f (min x, max x),    f = argmin mean (x - Q_f(x))^2,  0 < f <= 1
     entropy           see entropy.py
+    closed form       see aciq.py
 
 Source    Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference",
           2018, arXiv:1806.08342; Nagel et al., "A White Paper on Neural Network
           Quantization", 2021, arXiv:2106.08295, section 3.1 (MSE).
 Differs   Percentiles are of signed values, both tails. The MSE search scales both ends by one f
           in even steps and measures the error itself, not an estimate from a histogram.
-Left out  ACIQ's closed forms; cross-entropy of the last layer's logits; sampling: a caller with
-          too many values for memory takes fewer batches.
-Read      affine.py first, entropy.py next.
+Left out  Cross-entropy of the last layer's logits; sampling: a caller with too many values for
+          memory takes fewer batches.
+Read      affine.py first, entropy.py and aciq.py next.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reference.quantization.affine import Grid, Range, asymmetric_grid, fake_quantize, tensor_range
+from reference.quantization.affine import (
+    Grid,
+    Range,
+    asymmetric_grid,
+    fake_quantize,
+    tensor_range,
+    widened,
+)
 
 Calibrator = Callable[[Sequence[Tensor]], Range]
 MakeGrid = Callable[[Range], Grid]
@@ -71,13 +79,37 @@ def mean_squared_error(
 
     The full range is always tried, so it is never worse than min-max on these batches.
     """
+    values = joined(batches)
+    return narrowed(values, tensor_range(values), make_grid, steps)
+
+
+def narrowed(
+    values: Float[Tensor, "..."],
+    span: Range,
+    make_grid: MakeGrid = asymmetric_grid,
+    steps: int = 100,
+) -> Range:
+    """Each range of `span` times the f that loses least in the mean square of its own values.
+
+    The ranges of channels or rows are searched beside each other, each for itself; for groups,
+    unflatten the values: a range serves all values that it is broadcast over.
+
+    Raises:
+        ValueError: steps are below 1, or values are not finite.
+    """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    values = joined(batches)
-    low, high = tensor_range(values)
-    fractions = (step / steps for step in range(steps, 0, -1))
-    candidates = (Range(low * fraction, high * fraction) for fraction in fractions)
-    return min(candidates, key=lambda span: squared_error(values, make_grid(span)))
+    values = widened(values)
+    best = span
+    least = torch.full_like(span.low, torch.inf)
+    for step in range(steps, 0, -1):
+        tried = Range(span.low * (step / steps), span.high * (step / steps))
+        error = (values - fake_quantize(values, make_grid(tried))).square()
+        error = error.sum_to_size(span.low.shape)
+        better = error < least
+        least = torch.where(better, error, least)
+        best = Range(*(torch.where(better, *ends) for ends in zip(tried, best, strict=True)))
+    return best
 
 
 def squared_error(values: Float[Tensor, "..."], grid: Grid) -> float:

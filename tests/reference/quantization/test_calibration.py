@@ -6,18 +6,36 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.quantization.affine import Range, asymmetric_grid, symmetric_grid
+from reference.quantization.aciq import gaussian as gaussian_law
+from reference.quantization.aciq import laplace as laplace_law
+from reference.quantization.affine import (
+    Range,
+    asymmetric_grid,
+    channel_range,
+    fake_quantize,
+    symmetric_grid,
+    token_range,
+)
 from reference.quantization.calibration import (
     joined,
     mean_squared_error,
     min_max,
     moving_average,
+    narrowed,
     percentile,
     squared_error,
 )
 from reference.quantization.entropy import entropy
 
-CALIBRATORS = [min_max, moving_average, percentile, mean_squared_error, entropy]
+CALIBRATORS = [
+    min_max,
+    moving_average,
+    percentile,
+    mean_squared_error,
+    entropy,
+    gaussian_law,
+    laplace_law,
+]
 
 every_calibrator = pytest.mark.parametrize("calibrate", CALIBRATORS)
 
@@ -156,6 +174,29 @@ def test_mse_clip_is_never_worse_than_min_max(seed, bits):
         for calibrate in (partial(mean_squared_error, make_grid=make_grid, steps=20), min_max)
     ]
     assert errors[0] <= errors[1]
+
+
+@pytest.mark.parametrize("make_grid", [asymmetric_grid, symmetric_grid])
+def test_channels_searched_together_get_the_ranges_of_each_alone(make_grid):
+    make_grid = partial(make_grid, bits=3)
+    weight = torch.randn(6, 50).double() ** 3
+    together = narrowed(weight, channel_range(weight), make_grid, steps=30)
+    for row, low, high in zip(weight, *together, strict=True):
+        assert Range(*(low[0], high[0])) == mean_squared_error([row], make_grid, steps=30)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 8))
+def test_no_group_is_worse_off_for_its_search(seed, bits):
+    weight = torch.randn(4, 48, generator=torch.Generator().manual_seed(seed)).double()
+    groups = weight.unflatten(-1, (-1, 16))
+    make_grid = partial(symmetric_grid, bits=bits)
+    whole = token_range(groups)
+    found = narrowed(groups, whole, make_grid, steps=20)
+    errors = [
+        (groups - fake_quantize(groups, make_grid(span))).square().sum(-1)
+        for span in (found, whole)
+    ]
+    assert (errors[0] <= errors[1]).all()
 
 
 def test_bad_momentum_and_steps_are_refused():

@@ -1,0 +1,65 @@
+"""What every weight quantizer of the reference is, to the tests that hold for all of them.
+
+A new technique is one more row of TECHNIQUES.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from reference.quantization.affine import (
+    asymmetric_grid,
+    channel_range,
+    fake_quantize,
+    full_symmetric_grid,
+    group_range,
+    power_of_two_grid,
+    symmetric_grid,
+    tensor_range,
+)
+from reference.quantization.calibration import narrowed
+
+GROUP_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Technique:
+    """`quantize` takes a weight (d_out, d_in), inputs (tokens, d_in) and the number of bits.
+
+    It returns the weight as the technique would have it multiplied, dequantized.
+    """
+
+    name: str
+    quantize: Callable[[Tensor, Tensor, int], Tensor]
+    uses_inputs: bool = False  # and so has to refuse inputs that are not finite, or none
+    group_size: int | None = GROUP_SIZE  # values of a row that share 2**bits levels; None: no two
+    bits: tuple[int, ...] = (4, 8)  # where it must succeed
+    refused_bits: tuple[int, ...] = (-1, 0, 9)
+
+
+def _rounded(span, make_grid, weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    return fake_quantize(weight, make_grid(span(weight), bits))
+
+
+def _clip_searched(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    make_grid = partial(symmetric_grid, bits=bits)
+    return fake_quantize(weight, make_grid(narrowed(weight, channel_range(weight), make_grid, 20)))
+
+
+SPANS = {
+    "tensor": tensor_range,
+    "channel": channel_range,
+    "group": partial(group_range, group_size=GROUP_SIZE),
+}
+GRIDS = (asymmetric_grid, symmetric_grid, full_symmetric_grid, power_of_two_grid)
+
+TECHNIQUES = [
+    *(
+        Technique(f"nearest, {grid.__name__} per {name}", partial(_rounded, span, grid))
+        for name, span in SPANS.items()
+        for grid in GRIDS
+    ),
+    Technique("nearest, clip searched", _clip_searched),
+]
