@@ -196,7 +196,7 @@ class Bubblewrap:
     def _drop(self) -> list[str]:
         if not self.as_root:
             return []
-        uid = str(world.STUDENT_UID)
+        uid = str(world.MODEL_UID)
         return ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all",
                 "--bounding-set=-all", "--no-new-privs", "--"]  # fmt: skip
 

@@ -6,13 +6,15 @@ from pathlib import Path
 import labkit
 from autograder.lab import Limits
 
+MODEL_UID = 60000  # runs models that are measured, never student code
 STUDENT_UID = 60001
 UIDS = range(STUDENT_UID, STUDENT_UID + 32)  # one per process that lives at the same time
 HOME, OUT, DATA, COURSE = "/home/student", "/out", "/data", "/course"
 WRITABLE = ("/dev/shm", "/tmp", HOME, OUT)
 MPL_CONFIG = "/tmp/matplotlib"
-PASSWD = "".join(f"student{uid - STUDENT_UID}:x:{uid}:{uid}::{HOME}:/bin/sh\n" for uid in UIDS)
-GROUP = "".join(f"student{uid - STUDENT_UID}:x:{uid}:\n" for uid in UIDS)
+_NAMES = {MODEL_UID: "model"} | {uid: f"student{uid - STUDENT_UID}" for uid in UIDS}
+PASSWD = "".join(f"{name}:x:{uid}:{uid}::{HOME}:/bin/sh\n" for uid, name in _NAMES.items())
+GROUP = "".join(f"{name}:x:{uid}:\n" for uid, name in _NAMES.items())
 
 
 def environment(limits: Limits) -> dict[str, str]:
