@@ -24,7 +24,6 @@ Read      affine.py, calibration.py first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -43,20 +42,13 @@ from reference.quantization.affine import (
 )
 from reference.quantization.calibration import Calibrator, min_max
 from reference.quantization.integer import quantize_bias
+from reference.quantization.onnx_graph import Piece, output_axis, rebuilt
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")  # weight is input 1, bias (if any) input 2
 READERS = (*WEIGHTED, "Add", "ReduceMean", "GlobalAveragePool")
 MIN_OPSET = 13  # the first whose DequantizeLinear has one scale per channel
 
-
 DEQUANTIZED = "_dequantized"  # what a reader of `x` reads instead
-
-
-class _Piece(NamedTuple):
-    """A stretch of the new graph."""
-
-    nodes: list[NodeProto]
-    initializers: list[TensorProto]
 
 
 def quantized_tensors(model: ModelProto) -> list[str]:
@@ -105,12 +97,12 @@ def quantize_onnx(
     pieces = [_pair(entry.name, grids) for entry in model.graph.input if entry.name in grids]
     for node in model.graph.node:
         pieces += _layer_constants(node, floats, grids)
-        pieces.append(_Piece([node], []))
+        pieces.append(Piece([node], []))
         pieces += [_pair(name, grids) for name in node.output if name in grids]
     return _assembled(model, pieces)
 
 
-def _pair(name: str, grids: Mapping[str, Grid]) -> _Piece:
+def _pair(name: str, grids: Mapping[str, Grid]) -> Piece:
     """x -> QuantizeLinear -> x_quantized -> DequantizeLinear -> x_dequantized."""
     grid = grids[name]
     code_type = np.int8 if grid.qmin < 0 else np.uint8
@@ -122,16 +114,16 @@ def _pair(name: str, grids: Mapping[str, Grid]) -> _Piece:
     codes = f"{name}_quantized"
     down = helper.make_node("QuantizeLinear", [name, *parameters], [codes])
     up = helper.make_node("DequantizeLinear", [codes, *parameters], [name + DEQUANTIZED])
-    return _Piece([down, up], constants)
+    return Piece([down, up], constants)
 
 
 def _layer_constants(
     node: NodeProto, floats: Mapping[str, TensorProto], grids: Mapping[str, Grid]
-) -> list[_Piece]:
+) -> list[Piece]:
     """The weight and the bias of one layer as codes; nothing for any other node."""
     if node.op_type not in WEIGHTED or node.input[1] not in floats:
         return []
-    axis = _output_axis(node)
+    axis = output_axis(node)
     weight = torch.from_numpy(numpy_helper.to_array(floats[node.input[1]]).copy())
     grid = symmetric_grid(channel_range(weight, axis))
     codes = quantize(weight, grid).numpy().astype(np.int8)
@@ -144,7 +136,7 @@ def _layer_constants(
     return pieces
 
 
-def _dequantized_constant(name: str, codes: np.ndarray, scale: Tensor, axis: int) -> _Piece:
+def _dequantized_constant(name: str, codes: np.ndarray, scale: Tensor, axis: int) -> Piece:
     """Codes under the name of the float constant they replace. The zero point is 0."""
     steps = scale.flatten().numpy().astype(np.float32)
     constants = [
@@ -154,29 +146,16 @@ def _dequantized_constant(name: str, codes: np.ndarray, scale: Tensor, axis: int
     ]
     inputs = [constant.name for constant in constants]
     node = helper.make_node("DequantizeLinear", inputs, [name + DEQUANTIZED], axis=axis)
-    return _Piece([node], constants)
+    return Piece([node], constants)
 
 
-def _output_axis(node: NodeProto) -> int:
-    """The axis of the weight that counts output channels."""
-    transposed = any(each.name == "transB" and each.i for each in node.attribute)
-    return 0 if node.op_type == "Conv" or transposed else 1
-
-
-def _assembled(model: ModelProto, pieces: Sequence[_Piece]) -> ModelProto:
+def _assembled(model: ModelProto, pieces: Sequence[Piece]) -> ModelProto:
     """The pieces as a model: every reader reads what was dequantized, where there is such."""
     made = {name for piece in pieces for node in piece.nodes for name in node.output}
-    nodes = [_rewired(node, made) for piece in pieces for node in piece.nodes]
-    read = {name for node in nodes for name in node.input}
-    new = [constant for piece in pieces for constant in piece.initializers]
-    replaced = {constant.name for constant in new}
-    kept = [
-        each for each in model.graph.initializer if each.name in read and each.name not in replaced
-    ]
-    graph = helper.make_graph(
-        nodes, model.graph.name, model.graph.input, model.graph.output, [*kept, *new]
+    return rebuilt(
+        model,
+        [Piece([_rewired(node, made) for node in nodes], tensors) for nodes, tensors in pieces],
     )
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def _rewired(node: NodeProto, made: Iterable[str]) -> NodeProto:

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from exported import NO_FUSION, exported, initializers, relative_noise, run
 from nets import images, resnet
 from onnx import numpy_helper
 from torch import nn
@@ -14,13 +15,7 @@ from reference.quantization.affine import asymmetric_grid, dequantize, symmetric
 from reference.quantization.batch_norm import fold_model
 from reference.quantization.calibration import min_max, percentile
 from reference.quantization.onnx_qdq import collect_ranges, quantize_onnx, quantized_tensors
-from reference.quantization.static import quantize_layer
-
-
-def exported(model: nn.Module, x: torch.Tensor) -> onnx.ModelProto:
-    shapes = ({0: torch.export.Dim("batch")},)
-    program = torch.onnx.export(model, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False)
-    return program.model_proto
+from reference.quantization.static import StaticConfig, execute, quantize_layer, quantize_static
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +43,6 @@ def ranges(float_model, batches):
 @pytest.fixture(scope="module")
 def int8_model(float_model, ranges):
     return quantize_onnx(float_model, ranges)
-
-
-def run(model: onnx.ModelProto, x: torch.Tensor) -> np.ndarray:
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-
-
-def relative_noise(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(((actual - expected) ** 2).mean() / (expected**2).mean())
-
-
-def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def test_model_is_valid_onnx(int8_model):
@@ -203,3 +183,53 @@ def test_dequantized_weights_are_the_float_weights_to_half_a_step(folded, int8_m
     restored = dequantize(torch.tensor(stored["stem.conv.weight"]), layer.weight_grid)
     error = (restored - folded.stem.conv.weight).abs()
     assert (error <= layer.weight_grid.scale * 0.5001).all()
+
+
+def chain() -> nn.Module:
+    """Layers that read what one layer made: what static.py and this file quantize is the same."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, groups=2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8 * 7 * 7, 20), nn.ReLU(), nn.Linear(20, 10),
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_unfused_file_computes_what_static_quantization_simulates(signed):
+    model, x = chain(), images(16)
+    config = StaticConfig(activation_grid=partial(asymmetric_grid, signed=signed))
+    simulated = quantize_static(model, [x], config)
+    floats = exported(model, x)
+    file = quantize_onnx(floats, collect_ranges(floats, [x]), config.activation_grid)
+    found, expected = run(file, x, NO_FUSION), simulated.model(x).detach().numpy()
+    # Float32 sums in another order turn a code at a tie by one step: of its thousands of codes a
+    # layer loses a few, each worth one step of about 1/100 of the signal, among hundreds of inputs.
+    rounding = relative_noise(expected, model(x).detach().numpy())
+    assert relative_noise(found, expected) < 0.01 * rounding
+
+
+def test_fused_integer_kernels_stay_within_a_step_of_the_simulation():
+    """Fusion rescales sums in integers or float32, and may turn ties in every layer."""
+    model, x = chain(), images(16)
+    simulated = quantize_static(model, [x])
+    floats = exported(model, x)
+    file = quantize_onnx(floats, collect_ranges(floats, [x]))
+    expected = simulated.model(x).detach().numpy()
+    head = simulated.layers["7"]
+    # one code of the head's input, turned, moves a logit by s_x s_w |q_w|: at most s_x max |w|
+    step = head.input_grid.scale.item() * model[7].weight.abs().max().item()
+    assert np.abs(run(file, x) - expected).max() <= step
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_one_layer_in_torch_integers_and_onnx_gives_the_same_codes_to_one_step(count):
+    model, x = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)).eval(), images(count)
+    floats = exported(model, x)
+    ranges = collect_ranges(floats, [x])
+    file = quantize_onnx(floats, ranges)
+    result = quantize_static(model, [x])
+    integers = execute(model[0], result.layers["0"], x).numpy()
+    simulated = result.model(x).detach().numpy()
+    # float32: 27 products and a bias, each of relative error 6e-8, around 1
+    assert np.abs(integers - simulated).max() < 27 * 1.2e-7 * np.abs(simulated).max()
+    assert np.abs(run(file, x) - integers).max() < 27 * 1.2e-7 * np.abs(integers).max()
