@@ -6,7 +6,9 @@ is the matter of who reads it.
 
 import io
 import json
+import os
 import struct
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 HEADER = struct.Struct(">QQ")
@@ -45,6 +47,15 @@ def read_frame(stream: BinaryIO) -> tuple[Message, bytes]:
     if not isinstance(message, dict):
         raise WireError(f"a frame holds a {type(message).__name__}, expected an object")
     return message, blob
+
+
+def answer_one(answer: Callable[[Message, bytes], tuple[Message, bytes]]) -> None:
+    """Inside a sandbox: say that all is imported, answer one question, and end (question.py)."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a native library prints must not land between frames
+    requests = os.fdopen(0, "rb")
+    write_frame(replies, {"ready": True})  # what fails before this is no fault of the student's
+    write_frame(replies, *answer(*read_frame(requests)))
 
 
 def _check_sizes(document_bytes: int, blob_bytes: int) -> None:

@@ -114,5 +114,5 @@ def _measured(
     folder = out / "artefacts" / submission.student
     shutil.rmtree(folder, ignore_errors=True)  # what an earlier submission handed in
     folder.mkdir(parents=True, exist_ok=True)
-    found = artefact.load(raw, grader.lab.artefact, folder)
+    found = artefact.load(raw, grader.lab.artefact, folder, grader.ruler.sandbox)
     return found, tuple(measure.measure(found, baseline, grader.ruler))

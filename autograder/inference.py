@@ -4,27 +4,18 @@ It runs in the same sandbox as student code, because the file that it loads is a
 it never sees a label. One process answers one kind of question and ends.
 """
 
-import os
-import sys
 from dataclasses import asdict
 
-from autograder import wire
+from autograder import frames, wire
 from labkit import export, timing
 
 
-def main() -> None:
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a native library prints must not land between frames
-    requests = os.fdopen(0, "rb")
-    wire.write_frame(replies, {"ready": True})  # what fails before this is no fault of the model
-    request, blob = wire.read_frame(requests)
+def answer(request: wire.Message, blob: bytes) -> tuple[wire.Message, bytes]:
     try:
-        value = _answer(request, blob)
+        tree, reply_blob = _answer(request, blob)
     except Exception as error:  # onnxruntime raises a type per status; each means: does not run
-        wire.write_frame(replies, {"failed": f"{type(error).__name__}: {str(error)[:1500]}"})
-        sys.exit(0)
-    tree, reply_blob = value
-    wire.write_frame(replies, {"value": tree}, reply_blob)
+        return {"failed": f"{type(error).__name__}: {str(error)[:1500]}"}, b""
+    return {"value": tree}, reply_blob
 
 
 def _answer(request: wire.Message, blob: bytes) -> tuple[object, bytes]:
@@ -38,4 +29,4 @@ def _answer(request: wire.Message, blob: bytes) -> tuple[object, bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    frames.answer_one(answer)

@@ -48,7 +48,7 @@ def measure_baseline(ruler: Ruler, folder: Path) -> Baseline:
     """The shipped baseline in FP32, measured like any artefact, and the machine's noise."""
     wanted = ruler.wanted
     exported = export.to_onnx(baselines.load(wanted.baseline), folder / "exported.onnx")
-    artefact = load(exported.read_bytes(), wanted, folder)
+    artefact = load(exported.read_bytes(), wanted, folder, ruler.sandbox)
     assert isinstance(artefact, Artefact), artefact
     examples = hidden.load(wanted.dataset, wanted.hidden_count)
     logits = ruler.predict(artefact.path, examples.images)

@@ -6,26 +6,23 @@ student's; clocks are ours, and an answer is data that is checked.
 
 import math
 import secrets
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
 from autograder import lab as demands
-from autograder import wire
+from autograder import question, wire
 from autograder.lab import Lab, Limits
 from autograder.latency import PAIRS_PER_PROCESS
 from autograder.records import Machine
-from autograder.sandbox import Sandbox, SandboxUnavailable
+from autograder.sandbox import Sandbox
 from labkit import data
 from labkit.timing import Pair
 
 INFERENCE_LIMITS = Limits(wall_clock_s=180)
-LEAST_S = 1.0  # bubblewrap, killed while it still sets a process up, may leave it running
 CANDIDATE, BASELINE = "/in/candidate.onnx", "/in/baseline.onnx"
 
 
@@ -93,42 +90,21 @@ class Ruler:
         return [Pair(**pair) for pair in self._ask(request, None, reads)]
 
     def _ask(self, request: wire.Message, batches: Any, reads: dict[str, Path]) -> Any:
-        start = time.monotonic()
-        end = min(start + INFERENCE_LIMITS.wall_clock_s, self.deadline)
-        if end - start < LEAST_S:
-            raise TooSlow(0.0)
         tree, blob = wire.encode(batches)
-        process = self.sandbox.start(["autograder.inference"], reads, INFERENCE_LIMITS)
-        timer = threading.Timer(end - start, process.kill)
-        timer.start()
+        asked = ({**request, "batches": tree}, blob)
         try:
-            assert process.stdin is not None and process.stdout is not None
-            _await_ready(process.stdout)
-            wire.write_frame(process.stdin, {**request, "batches": tree}, blob)  # type: ignore[arg-type]
-            reply, reply_blob = wire.read_frame(process.stdout)  # type: ignore[arg-type]
+            reply, reply_blob = question.ask(
+                self.sandbox, "autograder.inference", asked, INFERENCE_LIMITS, reads, self.deadline
+            )
             if "failed" in reply:
                 raise DoesNotRun(str(reply["failed"]))
             return wire.decode(reply.get("value"), reply_blob)
-        except (OSError, EOFError, wire.WireError, SandboxUnavailable) as error:
-            if time.monotonic() >= end:
-                raise TooSlow(time.monotonic() - start) from error
-            if isinstance(error, SandboxUnavailable):
-                raise
+        except question.TimeOver as late:
+            raise TooSlow(late.seconds) from late
+        except (question.NoAnswer, wire.WireError) as error:
             raise DoesNotRun(
                 f"the process that ran it ended without an answer ({error})"
             ) from error
-        finally:
-            timer.cancel()
-            process.kill()
-            process.communicate()
-
-
-def _await_ready(replies: IO[bytes]) -> None:
-    try:
-        wire.read_frame(replies)  # type: ignore[arg-type]
-    except (EOFError, wire.WireError) as error:
-        message = f"the process that runs models did not start, so nothing was measured ({error})"
-        raise SandboxUnavailable(message) from error
 
 
 def _check_answer(answer: NDArray[Any], count: int, first: tuple[int, ...]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from labkit import onnx_rules
 from labkit.export.fp32 import OPSET
 from labkit.export.runtime import session
 
-MAX_BYTES = 2**31 - 1  # protobuf, in which ONNX is written, reads no more
 SHOWN = 400  # characters of a library's message
 BEGINNINGS = {
     b"PK\x03\x04": "a zip archive, such as torch.save and Keras write",
@@ -18,10 +18,11 @@ BEGINNINGS = {
 
 
 def read(path: object) -> bytes:
-    """The bytes of an ONNX model.
+    """The bytes of an ONNX model that the grader reads.
 
     Raises:
-        ValueError: the path leads to something else; the message says to what, and what to do.
+        ValueError: the path leads to something else, or the model breaks a rule (onnx_rules.py);
+            the message says which, and what to do.
     """
     raw = _bytes(path)
     _check_model(raw, str(path))
@@ -67,9 +68,10 @@ def _bytes(path: object) -> bytes:
     size = path.stat().st_size
     if size == 0:
         raise ValueError(f"{path} is empty; the export did not finish, run it again")
-    if size > MAX_BYTES:
+    if size > onnx_rules.MAX_BYTES:
         raise ValueError(
-            f"{path} has {size:,} bytes; an ONNX file has at most {MAX_BYTES:,}. Compress it more"
+            f"{path} has {size:,} bytes; at most {onnx_rules.MAX_BYTES:,} can be handed in. "
+            "Compress it more"
         )
     return path.read_bytes()
 
@@ -86,27 +88,14 @@ def _check_model(raw: bytes, path: str) -> None:
             f"{path} is not a valid ONNX model: {_found(raw)}. Write it with "
             "labkit.export.to_onnx or one of its quantizers"
         )
-    outside = [t.name for t in model.graph.initializer if t.data_location == t.EXTERNAL]
-    if outside:
-        raise ValueError(
-            f"{path} keeps {outside[0]} and {len(outside) - 1} more tensors in another file, which "
-            "is not handed in; save it as one file: onnx.save(onnx.load(path), 'one.onnx')"
-        )
-    _check_opset(model, path)
+    try:
+        onnx_rules.check(model)
+    except onnx_rules.NotAcceptable as problem:
+        raise ValueError(f"{path} cannot be handed in. {problem}") from problem
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # onnx raises a type per check
         raise ValueError(f"{path} is not a valid ONNX model: {short(error)}") from error
-
-
-def _check_opset(model: onnx.ModelProto, path: str) -> None:
-    newest = onnx.defs.onnx_opset_version()
-    for opset in model.opset_import:
-        if opset.domain == "" and opset.version > newest:
-            raise ValueError(
-                f"{path} asks for opset {opset.version}; {newest} is the newest that is known "
-                f"here, and labkit.export writes {OPSET}. Export it with opset_version={OPSET}"
-            )
 
 
 def _found(raw: bytes) -> str:
