@@ -13,7 +13,7 @@ Source    Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.2.
 Differs   The statistics are the final running ones; the paper folds during training.
 Left out  Batch norm that follows an addition or a pooling (pre-activation networks): it has no
           convolution to fold into and is left as it is. Transposed convolutions.
-Read      Used by static.py and before any export to integers.
+Read      Used by static.py, qat.py and before any export to integers.
 """
 
 import copy
@@ -23,6 +23,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from reference.quantization import walk
 
 
 class NormStatistics(NamedTuple):
@@ -63,21 +65,30 @@ def statistics(norm: nn.BatchNorm2d) -> NormStatistics:
 
 
 def fold_model(model: nn.Module) -> nn.Module:
-    """A copy in eval mode, each Conv2d biased and the BatchNorm2d after it an Identity.
+    """A copy in eval mode, each Conv2d biased and the BatchNorm2d after it an Identity."""
+    folded = copy.deepcopy(model).eval()
+    for conv_name, norm_name in foldable(folded).items():
+        conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
+        walk.replace_(folded, conv_name, folded_conv(conv, norm))
+        walk.replace_(folded, norm_name, nn.Identity())
+    return folded
+
+
+def foldable(model: nn.Module) -> dict[str, str]:
+    """The name of each Conv2d that a BatchNorm2d follows, and that batch norm's name.
 
     A pair is two neighbours among one module's children, in the order they were registered: that
     module must call the second on the first's output, and on nothing else.
     """
-    folded = copy.deepcopy(model).eval()
-    for parent in list(folded.modules()):
-        children = list(parent.named_children())
-        for (conv_name, conv), (norm_name, norm) in pairwise(children):
+    pairs = {}
+    for name, parent in model.named_modules():
+        prefix = f"{name}." if name else ""
+        for (conv_name, conv), (norm_name, norm) in pairwise(parent.named_children()):
             if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
                 continue
             if conv.out_channels == norm.num_features:
-                setattr(parent, conv_name, folded_conv(conv, norm))
-                setattr(parent, norm_name, nn.Identity())
-    return folded
+                pairs[prefix + conv_name] = prefix + norm_name
+    return pairs
 
 
 def folded_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
