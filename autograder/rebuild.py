@@ -7,14 +7,11 @@ student added stay where they stood: helpers are allowed, and run in the sandbox
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import nbformat
-
+from autograder import notebook_file
 from autograder.notebook import SourceCell
-from autograder.records import Cell, Finding, HandGraded, Notebook, Submission
-
-MAX_CELL_CHARACTERS = 100_000
-MAX_CELLS = 500
-MAX_NOTEBOOK_BYTES = 16 * 1024**2  # parsed, JSON takes some thirty times its bytes
+from autograder.notebook_file import Contents, NotANotebook, StudentCell
+from autograder.records import Cell, Finding, HandGraded, Notebook, SealedFile, Submission
+from autograder.shown import capped, shown
 
 
 @dataclass
@@ -41,7 +38,7 @@ def rebuild(name: str, source: Sequence[SourceCell], submission: Submission) -> 
         for cell in source
         if cell.role == "reflection"
     ]
-    return Notebook(name, tuple(cells), tuple(by_hand), tuple(theirs.findings))
+    return Notebook(name, tuple(cells), tuple(by_hand), capped(theirs.findings, name))
 
 
 def _rebuilt(cell: SourceCell, theirs: Theirs) -> Cell:
@@ -52,49 +49,96 @@ def _rebuilt(cell: SourceCell, theirs: Theirs) -> Cell:
 
 def _read(name: str, source: Sequence[SourceCell], submission: Submission) -> Theirs:
     file = f"{name}.ipynb"
-    if file not in {sealed.path for sealed in submission.files}:
-        message = f"{file} is not in the submission, so nothing of it could be graded."
-        return Theirs(findings=[Finding(file, message)])
-    if (submission.root / file).stat().st_size > MAX_NOTEBOOK_BYTES:
-        message = (
-            f"{file} has more than {MAX_NOTEBOOK_BYTES} bytes, so it was not read. Clear its "
-            "outputs (Edit, Clear Outputs of All Cells), save, and hand it in once more."
-        )
-        return Theirs(findings=[Finding(file, message)])
+    found = _found(file, submission)
+    if isinstance(found, Finding):
+        return Theirs(findings=[found])
     try:
-        node = nbformat.reads((submission.root / file).read_text("utf-8"), as_version=4)
-        theirs = _sort(name, source, list(node.cells))
-    except Exception as error:  # a hostile or damaged file may break any of the steps
+        theirs = _sort(name, source, notebook_file.read(submission.root / found.path))
+    except NotANotebook as problem:
         message = (
-            f"{file} could not be read as a Jupyter notebook ({type(error).__name__}: "
-            f"{str(error)[:200]}), so nothing of it could be graded. Open it in JupyterLab, or "
-            "start again from the released notebook, and hand it in once more."
+            f"{file} {problem}. So nothing of it could be graded: open it in JupyterLab, or start "
+            "again from the released notebook, and hand it in once more."
         )
-        return Theirs(findings=[Finding(file, message)])
+        return Theirs(findings=[Finding(file, shown(message, 1000))])
+    if found.path != file:
+        message = (
+            f"It was read from {shown(found.path)}. Hand it in as {file}, beside the other "
+            "notebooks and not below a folder."
+        )
+        theirs.findings.insert(0, Finding(file, message))
     return theirs
 
 
-def _sort(
-    name: str, source: Sequence[SourceCell], student_cells: list[nbformat.NotebookNode]
-) -> Theirs:
+def _found(file: str, submission: Submission) -> SealedFile | Finding:
+    """The notebook of that name, wherever it lies: the least deep, if there is only one such."""
+    named = [f for f in submission.files if _base(f).casefold() == file.casefold()]
+    if not named:
+        others = sorted(_base(f) for f in submission.files if _base(f).endswith(".ipynb"))
+        held = f"it holds {shown(', '.join(others))}" if others else "it holds no notebook at all"
+        message = f"{file} is not in the submission ({held}), so nothing of it could be graded."
+        return Finding(file, message)
+    least = min(_rank(f, file) for f in named)
+    first = [f for f in named if _rank(f, file) == least]
+    if len({f.sha256 for f in first}) > 1:
+        places = shown(", ".join(f.path for f in first))
+        message = (
+            f"{file} is in the submission {len(first)} times, with different contents: {places}. "
+            "Nobody can know which is meant, so none was graded. Hand in one."
+        )
+        return Finding(file, message)
+    return first[0]
+
+
+def _rank(sealed: SealedFile, file: str) -> tuple[int, bool]:
+    return sealed.path.count("/"), _base(sealed) != file
+
+
+def _base(sealed: SealedFile) -> str:
+    return sealed.path.rpartition("/")[2]
+
+
+def _sort(name: str, source: Sequence[SourceCell], contents: Contents) -> Theirs:
     theirs, before = Theirs(), ""
     known = {cell.id: cell for cell in source}
-    for cell in student_cells[:MAX_CELLS]:
-        text = str(cell.source)[:MAX_CELL_CHARACTERS]
-        cell_id = _id(cell)
-        if cell_id in theirs.answers:
-            theirs.findings.append(_duplicate(name, cell_id))
-            if cell.cell_type == "code":  # the second half of a cell that was split
+    for cell in contents.cells:
+        text = _within_length(name, cell, theirs)
+        if cell.id in theirs.answers:
+            theirs.findings.append(_duplicate(name, cell.id))
+            if cell.kind == "code":  # the second half of a cell that was split
                 theirs.extras.setdefault(before, []).append(text)
-        elif cell_id in known and cell.cell_type == known[cell_id].kind:
-            theirs.answers[cell_id] = text
-            before = cell_id
-            if _given_but_changed(known[cell_id], text):
-                theirs.findings.append(_changed(name, cell_id))
-        elif cell.cell_type == "code" and text.strip():
+        elif cell.id in known and cell.kind == known[cell.id].kind:
+            theirs.answers[cell.id] = text
+            before = cell.id
+            if _given_but_changed(known[cell.id], text):
+                theirs.findings.append(_changed(name, cell.id))
+        elif cell.kind == "code" and text.strip():
             theirs.extras.setdefault(before, []).append(text)
+    if contents.left_out:
+        theirs.findings.append(_left_out(name, contents))
     theirs.findings += [_absent(name, c) for c in source if c.role and c.id not in theirs.answers]
     return theirs
+
+
+def _within_length(name: str, cell: StudentCell, theirs: Theirs) -> str:
+    """Code that was cut would not run as it was written, and so does not run at all."""
+    if not cell.too_long:
+        return cell.text
+    did = "The cell was not run" if cell.kind == "code" else "The rest was cut off"
+    message = (
+        f"It has {cell.too_long:,} characters; at most {notebook_file.MAX_CELL_CHARACTERS:,}. "
+        f"{did}. Keep data in a file of its own, and load it."
+    )
+    theirs.findings.append(Finding(f"{name}, cell {shown(cell.id, 60)}", message))
+    return "" if cell.kind == "code" else cell.text
+
+
+def _left_out(name: str, contents: Contents) -> Finding:
+    read = len(contents.cells)
+    message = (
+        f"It has {read + contents.left_out:,} cells; the first {read} were read. Merge cells, and "
+        "hand it in once more."
+    )
+    return Finding(name, message)
 
 
 def _given_but_changed(cell: SourceCell, text: str) -> bool:
@@ -107,13 +151,6 @@ def _changed(name: str, cell_id: str) -> Finding:
         "into a cell of your own: it is run where it stands."
     )
     return Finding(f"{name}, cell {cell_id}", message)
-
-
-def _id(cell: nbformat.NotebookNode) -> str:
-    """nbgrader's id if there is one: editors keep metadata where they renew cell ids."""
-    marks = cell.metadata.get("nbgrader")
-    grade_id = marks.get("grade_id") if isinstance(marks, dict) else None
-    return str(grade_id or cell.get("id", ""))
 
 
 def _duplicate(name: str, cell_id: str) -> Finding:
