@@ -51,19 +51,29 @@ def layer_inputs(
     return seen
 
 
+def outputs(
+    model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
+) -> dict[str, list[Tensor]]:
+    """What leaves each named module: one tensor for each batch and call. The model runs in eval."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+    handles = [
+        model.get_submodule(name).register_forward_hook(
+            lambda module, args, output, into=found: into.append(output.detach())
+        )
+        for name, found in seen.items()
+    ]
+    _run(model, batches, handles)
+    return seen
+
+
 def output_means(
     model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
 ) -> dict[str, Tensor]:
     """The mean of each channel that leaves each named layer, over batches and positions."""
-    seen: dict[str, list[Tensor]] = {name: [] for name in names}
-    handles = [
-        model.get_submodule(name).register_forward_hook(
-            lambda module, args, output, into=outputs: into.append(by_channel(module, output))
-        )
-        for name, outputs in seen.items()
-    ]
-    _run(model, batches, handles)
-    return {name: torch.cat(outputs).mean(0) for name, outputs in seen.items()}
+    return {
+        name: torch.cat([by_channel(model.get_submodule(name), each) for each in found]).mean(0)
+        for name, found in outputs(model, names, batches).items()
+    }
 
 
 def by_channel(layer: nn.Module, output: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
+from reference.quantization.adaround import AdaRoundConfig, adaround
 from reference.quantization.affine import (
     asymmetric_grid,
     channel_range,
@@ -20,6 +21,8 @@ from reference.quantization.affine import (
     tensor_range,
 )
 from reference.quantization.calibration import narrowed
+from reference.quantization.codebook import cluster, look_up
+from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
 
 GROUP_SIZE = 16
 
@@ -48,6 +51,20 @@ def _clip_searched(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
     return fake_quantize(weight, make_grid(narrowed(weight, channel_range(weight), make_grid, 20)))
 
 
+def _adarounded(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    grid = symmetric_grid(channel_range(weight), bits)
+    return adaround(weight, inputs, grid, AdaRoundConfig(steps=20)).weight
+
+
+def _clustered(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    return look_up(cluster(weight, bits)).to(weight.dtype)
+
+
+def _packed(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    stored = pack_weight(weight, WeightOnlyConfig(bits, GROUP_SIZE))
+    return unpack_weight(stored).to(weight.dtype)
+
+
 SPANS = {
     "tensor": tensor_range,
     "channel": channel_range,
@@ -62,4 +79,7 @@ TECHNIQUES = [
         for grid in GRIDS
     ),
     Technique("nearest, clip searched", _clip_searched),
+    Technique("nearest, packed and unpacked", _packed),
+    Technique("adaround", _adarounded, uses_inputs=True),
+    Technique("codebook", _clustered),
 ]
