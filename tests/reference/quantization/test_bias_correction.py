@@ -8,7 +8,13 @@ from torch import nn
 from reference.quantization import walk
 from reference.quantization.affine import channel_range, fake_quantize, symmetric_grid
 from reference.quantization.batch_norm import fold_model
-from reference.quantization.bias_correction import correct_linear, correct_model, mean_shift
+from reference.quantization.bias_correction import (
+    correct_analytic,
+    correct_linear,
+    correct_model,
+    mean_shift,
+    relu_mean,
+)
 from reference.quantization.static import StaticConfig, quantize_static
 
 FOUR_BIT_WEIGHTS = StaticConfig(weight_grid=partial(symmetric_grid, bits=4))
@@ -98,3 +104,36 @@ def test_models_that_do_not_match_are_refused():
         correct_model(
             nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), [torch.rand(1, 2)]
         )
+
+
+def test_analytic_correction_from_the_mean_input_is_the_empirical_one():
+    weight, rounded, bias, inputs = rounded_layer()
+    expected = correct_linear(weight, rounded, bias, inputs)
+    actual = correct_analytic(weight, rounded, bias, inputs.mean(0))
+    torch.testing.assert_close(actual, expected, atol=1e-13, rtol=0)
+
+
+def test_analytic_correction_of_a_convolution_without_padding_is_exact_for_constant_inputs():
+    conv = nn.Conv2d(4, 6, 3).double()
+    weight, bias = conv.weight.detach(), conv.bias.detach()
+    rounded = fake_quantize(weight, symmetric_grid(channel_range(weight), 3))
+    mean = torch.rand(4).double()
+    x = mean.reshape(1, 4, 1, 1).expand(1, 4, 5, 5)
+    corrected = nn.functional.conv2d(x, rounded, correct_analytic(weight, rounded, bias, mean))
+    torch.testing.assert_close(corrected, conv(x), atol=1e-13, rtol=0)  # float64, 36 terms
+
+
+@pytest.mark.parametrize("mean", [-3.0, -0.4, 0.0, 1.0, 6.0])
+@pytest.mark.parametrize("deviation", [0.2, -1.0, 4.0])
+def test_mean_of_a_rectified_gaussian_is_its_integral(mean, deviation):
+    values = mean + deviation * torch.linspace(-12, 12, 200_001, dtype=torch.float64)
+    density = torch.exp(-(((values - mean) / deviation) ** 2) / 2)
+    expected = (values.relu() * density).sum() / density.sum()
+    found = relu_mean(*torch.tensor([[mean], [deviation]], dtype=torch.float64))
+    # the sum's step is 1.2e-4 deviations; the kink at 0 costs its square
+    assert found.item() == pytest.approx(expected.item(), abs=1e-8 * abs(deviation))
+
+
+def test_channel_without_spread_has_its_rectified_mean():
+    found = relu_mean(torch.tensor([2.0, -2.0, 0.0]), torch.zeros(3))
+    assert found.tolist() == [2.0, 0.0, 0.0]

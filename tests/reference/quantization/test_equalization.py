@@ -8,7 +8,12 @@ from torch import nn
 
 from reference.quantization.affine import fake_quantize, symmetric_grid, tensor_range
 from reference.quantization.batch_norm import fold_model
-from reference.quantization.equalization import equalize, equalize_model
+from reference.quantization.equalization import (
+    absorb_bias,
+    equalize,
+    equalize_model,
+    gaussian_floor,
+)
 
 UNEVEN = torch.logspace(-3, 0, 8).double()  # sizes of the channels of a layer that needs this
 PAIRS = [(f"blocks.{index}.first.conv", f"blocks.{index}.second.conv") for index in range(3)]
@@ -108,3 +113,56 @@ def test_equalization_does_not_modify_its_inputs():
 def test_layers_that_do_not_meet_are_refused():
     with pytest.raises(ValueError, match="makes 8 channels, the second reads 7"):
         equalize(torch.randn(8, 3), None, torch.randn(5, 7))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_grouped_and_depthwise_readers_keep_the_output_and_meet_in_the_middle(groups):
+    first = torch.randn(8, 3, 3, 3).double() * UNEVEN.reshape(-1, 1, 1, 1)
+    second, bias = torch.randn(16, 8 // groups, 3, 3).double(), torch.randn(8).double()
+    x = torch.randn(2, 3, 9, 9).double()
+    result = equalize(first, bias, second, groups)
+    expected = F.conv2d(F.relu(F.conv2d(x, first, bias)), second, groups=groups)
+    hidden = F.relu(F.conv2d(x, result.first_weight, result.first_bias))
+    actual = F.conv2d(hidden, result.second_weight, groups=groups)
+    torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-12)  # float64, 72 terms
+    again = equalize(result.first_weight, result.first_bias, result.second_weight, groups)
+    torch.testing.assert_close(again.scale, torch.ones(8).double(), rtol=1e-14, atol=0)
+
+
+def test_a_depthwise_layer_of_a_model_is_equalized():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU()
+    ).double()
+    x = images(2).double()
+    equalized = equalize_model(model, [("0", "2")])
+    torch.testing.assert_close(equalized(x), model(x), atol=1e-12, rtol=1e-12)
+    ends = [equalized[0].weight, equalized[2].weight]
+    torch.testing.assert_close(
+        *(each.abs().flatten(1).amax(1) for each in ends), rtol=1e-12, atol=0
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_absorbing_a_bias_keeps_the_output_where_no_channel_falls_below_the_shift(groups):
+    first, bias = torch.randn(8, 3, 1, 1).double(), torch.randn(8).double() + 20
+    second, second_bias = torch.randn(6, 8 // groups, 3, 3).double(), torch.randn(6).double()
+    x = torch.randn(2, 3, 6, 6).double()
+    before = F.conv2d(x, first, bias)
+    shift = before.amin((0, 2, 3)).clamp(min=0)
+    assert (shift > 0).any()
+    absorbed = absorb_bias(bias, second, second_bias, shift, groups)
+    expected = F.conv2d(F.relu(before), second, second_bias, groups=groups)
+    hidden = F.relu(F.conv2d(x, first, absorbed.first_bias))
+    actual = F.conv2d(hidden, second, absorbed.second_bias, groups=groups)
+    torch.testing.assert_close(actual, expected, atol=1e-11, rtol=0)  # float64, sums near 500
+    assert hidden.max() < F.relu(before).max()
+
+
+def test_the_papers_shift_is_three_deviations_below_the_mean_and_never_negative():
+    shift = gaussian_floor(torch.tensor([5.0, 2.0, -1.0]), torch.tensor([1.0, -1.0, 0.1]))
+    assert shift.tolist() == [2.0, 0.0, 0.0]
+
+
+def test_a_negative_shift_is_refused():
+    with pytest.raises(ValueError, match="the smallest is -1"):
+        absorb_bias(torch.zeros(2), torch.randn(3, 2), torch.zeros(3), torch.tensor([1.0, -1.0]))
