@@ -7,7 +7,8 @@ out, and one multiplier per channel.
     y = s_x s_w (sum (q_x - z_x) q_w + q_b)      q_b = round(b / (s_x s_w))
 
 `simulate` computes this in floats (fake quantization: what accuracy is measured on), and
-`execute` in integers. They agree to the last bit of the int32 accumulator.
+`execute` in integers. They agree to the last bit of the int32 accumulator. `next_codes` goes on to
+the next layer's input without any float; there a tie may fall to the other side, one code away.
 
 Source    Jacob et al., CVPR 2018, arXiv:1712.05877, section 2.4; Krishnamoorthi 2018,
           arXiv:1806.08342 (symmetric weights per channel, asymmetric activations).
@@ -41,7 +42,7 @@ from reference.quantization.affine import (
 )
 from reference.quantization.batch_norm import fold_model
 from reference.quantization.calibration import Calibrator, min_max
-from reference.quantization.integer import quantize_bias
+from reference.quantization.integer import multiplier, quantize_bias, requantize
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,18 @@ def execute(
     sums = accumulate(layer, quantized, quantize(x, quantized.input_grid))
     scale = accumulator_scale(quantized)
     return sums * (scale if isinstance(layer, nn.Linear) else scale.reshape(-1, 1, 1))
+
+
+def next_codes(
+    layer: walk.Layer, quantized: QuantizedLayer, codes: Int[Tensor, "..."], output: Grid
+) -> Int[Tensor, "..."]:
+    """Codes in, codes out: what the next layer reads, by one integer multiplier per channel.
+
+    A ReLU between the two layers is `output` itself, where its lowest code stands for 0.
+    """
+    ratio = accumulator_scale(quantized).double() / output.scale.double()
+    ratio = ratio if isinstance(layer, nn.Linear) else ratio.reshape(-1, 1, 1)
+    return requantize(accumulate(layer, quantized, codes), multiplier(ratio), output)
 
 
 def accumulate(

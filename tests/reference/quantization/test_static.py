@@ -24,6 +24,7 @@ from reference.quantization.static import (
     accumulate,
     accumulator_scale,
     execute,
+    next_codes,
     quantize_layer,
     quantize_static,
     simulate,
@@ -67,6 +68,22 @@ def test_integer_linear_equals_the_simulated_one(config, bias):
     torch.testing.assert_close(execute(linear, quantized, x), simulated, rtol=0, atol=1e-13)
     units = (simulated / accumulator_scale(quantized)).round().int()
     assert torch.equal(units, accumulate(linear, quantized, quantize(x, quantized.input_grid)))
+
+
+def test_two_layers_and_a_relu_in_integers_alone_are_a_code_from_their_simulation():
+    """The ReLU costs nothing: codes below the zero point, which is the lowest, are clipped."""
+    first, second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 4, 3)
+    model, x = nn.Sequential(first, nn.ReLU(), second), images(3)
+    result = quantize_static(model, [x])
+    one, two = result.layers["0"], result.layers["2"]
+    assert two.input_grid.zero_point == two.input_grid.qmin
+    hidden = next_codes(first, one, quantize(x, one.input_grid), two.input_grid)
+    simulated = quantize(result.model[0](x).relu().detach(), two.input_grid)
+    assert (hidden - simulated).abs().max() <= 1
+    assert (hidden != simulated).float().mean() < 1e-3  # only ties differ
+    output_grid = asymmetric_grid(tensor_range(model(x).detach()))
+    found = next_codes(second, two, simulated, output_grid)
+    assert (found - quantize(result.model(x).detach(), output_grid)).abs().max() <= 1
 
 
 def test_padding_of_an_integer_convolution_stands_for_zero():
