@@ -1,10 +1,13 @@
 """The command `course`: what an instructor types. The only module of the grader that prints."""
 
+import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +17,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from autograder import adversaries as attacks
 from autograder import demo as demonstration
 from autograder import notebook as notebooks
 from autograder import release as releases
@@ -128,6 +132,29 @@ def validate(lab_name: LabName, unsafe_no_sandbox: Unsafe = False) -> None:
     console.print(f"{lab.folder}: every test says the same in both ways.", soft_wrap=True)
 
 
+@app.command()
+def adversaries(
+    folder: Annotated[Path, typer.Option(help="The corpus.")] = Path("tests/adversaries"),
+    only: Annotated[str, typer.Option(help="Cases whose name contains this.")] = "",
+    json_: Annotated[bool, typer.Option("--json", help="Every trial as JSON.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="What is tried; tries nothing.")] = False,
+) -> None:
+    """Try the attacks on the grader, and the honest submissions that must not be accused."""
+    corpus = attacks.read(folder)
+    if table:
+        print(attacks.table(corpus), end="")
+        return
+    with progress() as tell, tempfile.TemporaryDirectory() as work:
+        arena = attacks.Arena(corpus, find(allow_unsafe=False), Path(work), tell)
+        trials = list(attacks.attempts(corpus, arena, only))
+    if json_:
+        print(json.dumps([asdict(trial) for trial in trials], indent=2))
+    else:
+        show_attacks(trials)
+    if not all(trial.held for trial in trials):
+        raise typer.Exit(1)
+
+
 @notebook_app.command("to-text")
 def to_text(path: Path) -> None:
     """Write NAME.py beside a source notebook."""
@@ -197,6 +224,16 @@ def show(lab: Lab, result: ClassResult) -> None:
         table.add_row(escape(refusal.student), "refused", escape(refusal.reason))
     console.print(table)
     console.print(f"Open {result.page} in a browser.", soft_wrap=True)
+
+
+def show_attacks(trials: Sequence[attacks.Trial]) -> None:
+    table = Table("case", "expected", "got", "evidence")
+    for trial in trials:
+        got = trial.got if trial.held else f"[red]{escape(trial.got)}[/]"
+        table.add_row(trial.name, trial.expected, got, escape("\n".join(trial.evidence[:2])))
+    console.print(table)
+    held = sum(trial.held for trial in trials)
+    console.print(f"{held} of {len(trials)} cases came out as expected.")
 
 
 def show_trials(lab: Lab, trials: Sequence[validation.Trial]) -> None:

@@ -47,7 +47,9 @@ class Baseline:
 def measure_baseline(ruler: Ruler, folder: Path) -> Baseline:
     """The shipped baseline in FP32, measured like any artefact, and the machine's noise."""
     wanted = ruler.wanted
-    exported = export.to_onnx(baselines.load(wanted.baseline), folder / "exported.onnx")
+    shown = data.IMAGE_SETS[wanted.dataset]
+    takes = export.images(shown.shape, classes=len(shown.classes))  # a perceptron takes rows too
+    exported = export.to_onnx(baselines.load(wanted.baseline), folder / "exported.onnx", takes)
     artefact = load(exported.read_bytes(), wanted, folder, ruler.sandbox)
     assert isinstance(artefact, Artefact), artefact
     examples = hidden.load(wanted.dataset, wanted.hidden_count)
