@@ -1,8 +1,10 @@
 """Train the CIFAR-10 vision Transformer: `python -m labkit.baselines.vit_cifar10`.
 
-Six layers of width 192 on patches of 4 x 4, about forty minutes on two cores with AMX.
+Six layers of width 192 on patches of 4 x 4, in two cycles: a second rise of the learning rate
+still gains where the first has come to rest. About an hour on two cores with AMX.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from labkit import data
@@ -25,7 +27,7 @@ RECIPE = Recipe(
     name="vit_cifar10",
     dataset="cifar10",
     spec=VitSpec(),
-    training=(CYCLE,),
+    training=(CYCLE, replace(CYCLE, epochs=8, learning_rate=6e-4)),
     study=partial(study, data.CIFAR10, flip_and_crop),
 )
 
