@@ -195,3 +195,13 @@ def test_bad_input_is_refused():
         AdaRoundConfig(steps=0)
     with pytest.raises(ValueError, match=r"warm_up must be in \[0, 1\), got 1.0"):
         AdaRoundConfig(warm_up=1.0)
+
+
+def test_outermost_weight_that_leans_outward_stays_on_the_grid():
+    weight, _ = layer()
+    soft = SoftRounding(weight, grid := symmetric_grid(channel_range(weight), 3))
+    for lean, outermost in ((9.0, grid.qmax), (-9.0, grid.qmin)):
+        soft.variable.data.fill_(lean)
+        codes = soft.hard()
+        assert grid.qmin <= codes.min() <= codes.max() <= grid.qmax
+        assert outermost in codes

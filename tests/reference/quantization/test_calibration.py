@@ -13,7 +13,9 @@ from reference.quantization.affine import (
     asymmetric_grid,
     channel_range,
     fake_quantize,
+    power_of_two_grid,
     symmetric_grid,
+    tensor_range,
     token_range,
 )
 from reference.quantization.calibration import (
@@ -204,3 +206,9 @@ def test_bad_momentum_and_steps_are_refused():
         moving_average(batches(), momentum=1.0)
     with pytest.raises(ValueError, match="steps"):
         mean_squared_error(batches(), steps=0)
+
+
+def test_of_ranges_that_lose_the_same_the_widest_is_kept():
+    """Steps rounded to powers of two are the same for many ranges; inputs may yet be larger."""
+    values = torch.arange(-127.0, 128.0)
+    assert narrowed(values, tensor_range(values), power_of_two_grid) == tensor_range(values)

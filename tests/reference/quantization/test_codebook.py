@@ -152,3 +152,9 @@ def test_bad_input_is_refused():
         cluster(torch.empty(0), 2)
     with pytest.raises(ValueError, match="ReLU has no convolution or linear layer"):
         cluster_model(nn.ReLU(), 2)
+
+
+def test_a_weight_between_two_centroids_counts_for_the_lower_one_throughout():
+    codebook = cluster(torch.tensor([0.0, 1.0, 2.0]), 1)
+    assert codebook.centroids.tolist() == [0.5, 2.0]
+    assert codebook.codes.tolist() == [0, 0, 1]

@@ -135,3 +135,14 @@ def test_bad_input_is_refused(model):
         reconstruct(nn.ReLU(), [images()], [images()], THREE_BITS, QUICK)
     with pytest.raises(ValueError, match="need zeros, in pixels"):
         columns(nn.Conv2d(1, 1, 3, padding="same"), [images()])
+
+
+def test_a_later_layer_is_rounded_for_the_inputs_that_rounding_left_it():
+    model = nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Linear(24, 6)).double()
+    x = torch.randn(80, 8).double()
+    rounded = adaround_model(model, [x], THREE_BITS, QUICK)
+    clean, noisy = model[:2](x).detach(), rounded[:2](x).detach()
+    expected = adaround_layer(model[2], [clean], [noisy], THREE_BITS, QUICK)
+    unaware = adaround_layer(model[2], [clean], [clean], THREE_BITS, QUICK)
+    assert torch.equal(rounded[2].weight, expected)
+    assert not torch.equal(rounded[2].weight, unaware)

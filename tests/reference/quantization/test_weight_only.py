@@ -170,3 +170,16 @@ def test_what_cannot_be_rounded_is_refused_by_name():
 def test_bits_that_are_no_weight_only_format_are_refused(bits):
     with pytest.raises(ValueError, match=f"bits .*{bits}"):
         WeightOnlyConfig(bits)
+
+
+def test_weights_that_are_never_negative_keep_their_zero_points():
+    """All are 0, which no zero points stored would not mean."""
+    weight = torch.rand(4, 32)
+    expected = fake_quantize(weight, asymmetric_grid(channel_range(weight), 4))
+    assert torch.equal(unpack_weight(pack_weight(weight, WeightOnlyConfig(4, "channel"))), expected)
+
+
+def test_zeros_beside_weights_too_small_for_a_half_precision_step_stay_zero():
+    weight = torch.tensor([[0.0, 1e-12, -1e-12, 0.0]])
+    config = WeightOnlyConfig(4, 4, symmetric_grid, torch.float16)
+    assert torch.equal(unpack_weight(pack_weight(weight, config)), torch.zeros(1, 4))
