@@ -120,7 +120,7 @@ exercises = Lab(
     title="Exercises to attack",
     notebooks=("01-Exercises",),
     datasets=(),
-    limits=Limits(wall_clock_s=60, cell_s=5, call_s=3, exercise_s=10, processes=64),
+    limits=Limits(wall_clock_s=60, cell_s=4, call_s=2, exercise_s=6, processes=64),
     intake=Intake(file_bytes=1 * MIB, total_bytes=2 * MIB, files=20),
 )
 limited = Lab(
@@ -130,7 +130,7 @@ limited = Lab(
     notebooks=("01-Exercises",),
     datasets=(),
     limits=Limits(
-        wall_clock_s=60, cell_s=8, call_s=3, exercise_s=10, processes=64,
+        wall_clock_s=60, cell_s=4, call_s=2, exercise_s=6, processes=64,
         memory_bytes=3072 * MIB, output_bytes=64 * MIB, output_files=2000, log_bytes=10_000,
     ),
     intake=Intake(file_bytes=1 * MIB, total_bytes=2 * MIB, files=20),

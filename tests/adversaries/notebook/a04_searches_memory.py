@@ -35,8 +35,9 @@ def hits():
     return out
 
 
-print(hits())
+found = hits()
+print(found)
 
 
 def mean(values):
-    raise ValueError(repr(hits())[:500])
+    raise ValueError(repr(found)[:500])
