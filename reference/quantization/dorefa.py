@@ -74,9 +74,9 @@ def quantize_gradient(
     """On average over the noise the gradient itself, except at its largest values."""
     grid = unit_grid(bits)
     largest = gradient.abs().flatten(1).amax(1).reshape(-1, *[1] * (gradient.ndim - 1))
-    largest = torch.where(largest == 0, 1.0, largest)  # a sample without a gradient keeps none
+    divisor = torch.where(largest == 0, 1.0, largest)
     noise = torch.rand(gradient.shape, generator=generator, device=gradient.device) - 0.5
-    position = gradient / (2 * largest) + 0.5 + noise.to(gradient.dtype) * grid.scale
+    position = gradient / (2 * divisor) + 0.5 + noise.to(gradient.dtype) * grid.scale
     return (2 * largest * (fake_quantize(position, grid) - 0.5)).to(gradient.dtype)
 
 

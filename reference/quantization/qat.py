@@ -23,7 +23,7 @@ Read      static.py, batch_norm.py, observers.py first; lsq.py and pact.py for l
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,7 @@ from reference.quantization.observers import observed_activation, observed_weigh
 from reference.quantization.ste import straight_through
 
 
+@runtime_checkable
 class FakeQuantizer(Protocol):
     """A module that rounds to a grid: ObservedQuantizer, LsqQuantizer, PactQuantizer."""
 
