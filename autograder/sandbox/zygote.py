@@ -11,9 +11,11 @@ import json
 import os
 import resource
 import socket
+import stat
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -28,7 +30,8 @@ PRELOADED = (
     *("safetensors.torch", "IPython.core.interactiveshell"),
 )
 MAX_MESSAGE_BYTES = 64 * 1024
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 0x1000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x4000000, 0x8000000, 0x20000000
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 24, 22, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, SECCOMP_MODE_FILTER = 47, 4, 2
@@ -117,8 +120,30 @@ def _mount(settings: Settings) -> None:
     size = f"size={settings.output_bytes},nr_inodes={settings.output_files},mode=1777".encode()
     flags = MS_NOSUID | MS_NODEV
     for folder in world.WRITABLE:
+        below = [point for point in _mount_points() if point.is_relative_to(f"{folder}/")]
+        kept = [(point, os.open(point, os.O_PATH)) for point in below]
         _check(_libc.mount(b"tmpfs", folder.encode(), b"tmpfs", flags, size))
+        for point, descriptor in kept:
+            _show_again(point, descriptor)
     _check(_libc.mount(b"proc", b"/proc", b"proc", flags | MS_NOEXEC, None))
+
+
+def _mount_points() -> list[Path]:
+    """Where something is mounted: a course may lie below /tmp, and must be seen there."""
+    lines = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
+    return [Path(line.split()[4]) for line in lines]
+
+
+def _show_again(point: Path, descriptor: int) -> None:
+    """Mount once more, as it was, what a new file system has covered."""
+    point.parent.mkdir(parents=True, exist_ok=True)
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        point.mkdir(exist_ok=True)
+    else:
+        point.touch()
+    source = f"/proc/self/fd/{descriptor}".encode()
+    _check(_libc.mount(source, str(point).encode(), None, MS_BIND | MS_REC, None))
+    os.close(descriptor)
 
 
 def _limit(settings: Settings) -> None:

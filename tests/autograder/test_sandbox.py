@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import minilab
 import pytest
@@ -147,6 +149,27 @@ def test_a_fork_bomb_meets_its_limit_and_is_gone_afterwards(isolated: Sandbox) -
 def test_endless_forks_end_with_the_cell(isolated: Sandbox) -> None:
     with process(isolated) as started, pytest.raises(ProcessGone, match="time limit"):
         said(started, "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", 2)
+
+
+def test_what_lies_below_a_private_folder_is_still_seen_and_not_written(tmp_path: Path) -> None:
+    """As a course does that was checked out below /tmp."""
+    sandbox = Bubblewrap(as_root=os.geteuid() == 0)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "file").write_text("shown")
+    tmp_path.chmod(0o755)
+    reads = {"/tmp/deep/set": tmp_path / "set", "/tmp/deep/file": tmp_path / "set" / "file"}
+    child = sandbox.worker(reads, LAB.limits)
+    started = StudentProcess(LAB, cast(Sandbox, SimpleNamespace(worker=lambda *_: child)))
+    try:
+        source = """
+            print(open("/tmp/deep/set/file").read(), open("/tmp/deep/file").read())
+            open("/tmp/mine", "w").write("x")
+            open("/tmp/deep/set/file", "w")
+        """
+        assert said(started, source).startswith("shown shown")
+        assert "Read-only file system" in said(started, source) + said(started, source)
+    finally:
+        started.end()
 
 
 def test_the_number_of_files_has_a_bound(isolated: Sandbox) -> None:
