@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit
+.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -34,3 +34,6 @@ calibrate: setup ## Measure what the thresholds of lab 3.1 stand between
 
 bench-labkit: setup ## Measure what imports, data sets, baselines and attention cost
 	@$(BIN)/python -m bench.labkit
+
+bench-grading: setup ## Grade one class with course, nbgrader and otter, and compare
+	@$(BIN)/python -m bench.grading
