@@ -48,6 +48,9 @@ class WeightOnlyConfig:
             raise ValueError(f"bits are {self.bits}; weights in more than 8 are kept in half")
 
 
+W4G128 = WeightOnlyConfig(bits=4, granularity=128)  # what files of language models usually hold
+
+
 @dataclass(frozen=True)
 class PackedWeight:
     """A matrix as it is stored. `steps` counts (rows, groups); per tensor it is (1, 1)."""

@@ -20,9 +20,12 @@ from reference.quantization.affine import (
     symmetric_grid,
     tensor_range,
 )
+from reference.quantization.awq import AwqConfig, awq
 from reference.quantization.calibration import narrowed
 from reference.quantization.codebook import cluster, look_up
+from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
+from reference.quantization.statistics import input_statistics
 
 GROUP_SIZE = 16
 
@@ -65,6 +68,16 @@ def _packed(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
     return unpack_weight(stored).to(weight.dtype)
 
 
+def _gptq(act_order: bool, weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    config = GptqConfig(WeightOnlyConfig(bits, GROUP_SIZE), act_order, static_groups=act_order)
+    return gptq(weight, input_statistics([inputs]), config).weight
+
+
+def _awq(weight: Tensor, inputs: Tensor, bits: int) -> Tensor:
+    config = AwqConfig(WeightOnlyConfig(bits, GROUP_SIZE))
+    return awq([weight], input_statistics([inputs]), config).weights[0]
+
+
 SPANS = {
     "tensor": tensor_range,
     "channel": channel_range,
@@ -82,4 +95,7 @@ TECHNIQUES = [
     Technique("nearest, packed and unpacked", _packed),
     Technique("adaround", _adarounded, uses_inputs=True),
     Technique("codebook", _clustered),
+    Technique("gptq", partial(_gptq, False), uses_inputs=True),
+    Technique("gptq, act-order, static groups", partial(_gptq, True), uses_inputs=True),
+    Technique("awq", _awq, uses_inputs=True, group_size=None),  # Q(W s) / s: s differs in a group
 ]
