@@ -72,7 +72,7 @@ def relu_mean(
 
 
 def correct_model(
-    model: nn.Module, quantized: nn.Module, batches: Sequence[Float[Tensor, "batch ..."]]
+    model: nn.Module, quantized: nn.Module, batches: Sequence[Float[Tensor, "_ ..."]]
 ) -> nn.Module:
     """A copy of `quantized` whose layers have the mean outputs of the same layers in `model`.
 

@@ -94,7 +94,7 @@ def lsq_weight(weight: Float[Tensor, "d_out ..."], bits: int) -> LsqQuantizer:
     return LsqQuantizer(initial_step(magnitude, ends[1]), ends, weight[0].numel())
 
 
-def lsq_activation(batches: Sequence[Float[Tensor, "batch ..."]], bits: int) -> LsqQuantizer:
+def lsq_activation(batches: Sequence[Float[Tensor, "_ ..."]], bits: int) -> LsqQuantizer:
     """A quantizer with one step; unsigned where no value of these batches is below zero.
 
     Raises:

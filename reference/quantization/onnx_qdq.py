@@ -60,7 +60,7 @@ def quantized_tensors(model: ModelProto) -> list[str]:
 
 def collect_ranges(
     model: ModelProto,
-    batches: Sequence[Float[Tensor, "batch ..."]],
+    batches: Sequence[Float[Tensor, "_ ..."]],
     calibrate: Calibrator = min_max,
 ) -> dict[str, Range]:
     """The range of each activation of `quantized_tensors`, from running the float model.

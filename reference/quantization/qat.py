@@ -157,7 +157,7 @@ class QatLayer(nn.Module):
 
 def prepare(
     model: nn.Module,
-    batches: Sequence[Float[Tensor, "batch ..."]],
+    batches: Sequence[Float[Tensor, "_ ..."]],
     config: LayerConfig = LayerConfig(),
     overrides: Mapping[str, LayerConfig | None] | None = None,
 ) -> nn.Module:

@@ -46,7 +46,7 @@ class Reconstructed:
 
 def adaround_model(
     model: nn.Module,
-    batches: Sequence[Float[Tensor, "batch ..."]],
+    batches: Sequence[Float[Tensor, "_ ..."]],
     make_grid: MakeGrid,
     config: AdaRoundConfig = AdaRoundConfig(),
 ) -> nn.Module:
@@ -101,7 +101,7 @@ def columns(layer: walk.Layer, inputs: Sequence[Tensor]) -> list[Float[Tensor, "
 def reconstruct_model(
     model: nn.Module,
     blocks: Sequence[str],
-    batches: Sequence[Float[Tensor, "batch ..."]],
+    batches: Sequence[Float[Tensor, "_ ..."]],
     make_grid: MakeGrid,
     config: AdaRoundConfig = AdaRoundConfig(),
 ) -> nn.Module:

