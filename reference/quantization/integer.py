@@ -4,6 +4,7 @@ A layer's sums come from integer_matmul (affine.py). They are worth s_x s_w each
 wants codes worth s_y. The ratio of the two is known beforehand, and becomes an integer and a shift.
 
     bias             q_b = round(b / (s_x s_w))                     int32, added to the sums
+                     s_w >= |b| / (2**31 s_x), or the bias saturates
     multiplier       M = s_x s_w / s_y = M0 2**-31 2**-n            2**30 <= M0 < 2**31
     next codes       q_y = clip(z_y + round(M sums))                a product in int64 and a shift
 
@@ -42,6 +43,22 @@ def quantize_bias(
     """The bias on the grid of the accumulator, s_b = s_x s_w: int32, added before rescaling."""
     codes = widened(bias).double() / (input_scale.double() * weight_scale.double()).reshape(-1)
     return codes.round().clamp(-INT32_MAX, INT32_MAX).to(torch.int32)
+
+
+def grid_with_room_for_bias(
+    weight_grid: Grid, input_scale: Tensor, bias: Float[Tensor, " d_out"] | None
+) -> Grid:
+    """The weight's grid, steps widened where the bias would need more than an int32.
+
+    A channel whose weights are nearly zero has so fine a step that its bias, in steps s_x s_w, is
+    beyond 2**31: saturating would lose the bias, a wider step loses only what is below it.
+    """
+    if bias is None:
+        return weight_grid
+    scale = weight_grid.scale
+    needed = widened(bias).double().abs() / (INT32_MAX * input_scale.double())
+    needed = (needed if scale.numel() > 1 else needed.max()).to(scale.dtype).reshape(scale.shape)
+    return weight_grid._replace(scale=torch.maximum(scale, needed))
 
 
 def multiplier(scale: Float[Tensor, "..."]) -> Multiplier:

@@ -41,7 +41,7 @@ from reference.quantization.affine import (
     symmetric_grid,
 )
 from reference.quantization.calibration import Calibrator, min_max
-from reference.quantization.integer import quantize_bias
+from reference.quantization.integer import grid_with_room_for_bias, quantize_bias
 from reference.quantization.onnx_graph import Piece, output_axis, rebuilt
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")  # weight is input 1, bias (if any) input 2
@@ -126,14 +126,15 @@ def _layer_constants(
     axis = output_axis(node)
     weight = torch.from_numpy(numpy_helper.to_array(floats[node.input[1]]).copy())
     grid = symmetric_grid(channel_range(weight, axis))
-    codes = quantize(weight, grid).numpy().astype(np.int8)
-    pieces = [_dequantized_constant(node.input[1], codes, grid.scale, axis)]
+    pieces = []
     if len(node.input) > 2:
         bias = torch.from_numpy(numpy_helper.to_array(floats[node.input[2]]).copy())
         input_scale = grids[node.input[0]].scale
+        grid = grid_with_room_for_bias(grid, input_scale, bias)
         codes = quantize_bias(bias, input_scale, grid.scale).numpy()
         pieces.append(_dequantized_constant(node.input[2], codes, input_scale * grid.scale, 0))
-    return pieces
+    codes = quantize(weight, grid).numpy().astype(np.int8)
+    return [_dequantized_constant(node.input[1], codes, grid.scale, axis), *pieces]
 
 
 def _dequantized_constant(name: str, codes: np.ndarray, scale: Tensor, axis: int) -> Piece:

@@ -31,9 +31,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from reference.quantization import walk
-from reference.quantization.affine import Grid
+from reference.quantization.affine import Grid, fake_quantize
 from reference.quantization.batch_norm import Folded, NormStatistics, fold, foldable
-from reference.quantization.integer import quantize_bias
+from reference.quantization.integer import grid_with_room_for_bias, quantize_bias
 from reference.quantization.observers import observed_activation, observed_weight
 from reference.quantization.ste import straight_through
 
@@ -120,8 +120,7 @@ class QatLayer(nn.Module):
         if self.norm is not None and self.norm.training:
             return self._with_batch_statistics(rounded, self.norm)
         weight, bias = self.inference_weight()
-        weight = self.weight_quantizer(weight)
-        return self._apply(rounded, weight, self._rounded_bias(bias))
+        return self._apply(rounded, *self._rounded(weight, bias))
 
     def inference_weight(self) -> Folded:
         """The weight and bias in float, the norm's running statistics folded in."""
@@ -137,17 +136,23 @@ class QatLayer(nn.Module):
         norm(y.detach())  # moves the running statistics
         mean, variance = y.mean((0, 2, 3)), y.var((0, 2, 3), unbiased=False)
         bias = fold(*_parameters(self.layer), _statistics(norm, mean, variance)).bias
-        weight = self.weight_quantizer(self.inference_weight().weight)
+        weight, bias = self._rounded(self.inference_weight().weight, bias)
         correction = ((norm.running_var + norm.eps) / (variance + norm.eps)).sqrt()
         y = self._apply(x, weight, None) * correction.reshape(-1, 1, 1)
-        return y + self._rounded_bias(bias).reshape(-1, 1, 1)
+        return y + bias.reshape(-1, 1, 1)
 
-    def _rounded_bias(self, bias: Tensor | None) -> Tensor | None:
+    def _rounded(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Both as the integer kernel will have them."""
+        rounded = self.weight_quantizer(weight)
         if bias is None:
-            return None
-        scales = self.input_quantizer.grid().scale, self.weight_quantizer.grid().scale
-        codes = quantize_bias(bias.detach(), *scales)
-        return straight_through(bias, (codes * (scales[0] * scales[1]).reshape(-1)).to(bias.dtype))
+            return rounded, None
+        input_scale, grid = self.input_quantizer.grid().scale, self.weight_quantizer.grid()
+        wide = grid_with_room_for_bias(grid, input_scale, bias.detach())
+        if not torch.equal(wide.scale, grid.scale):
+            rounded = straight_through(rounded, fake_quantize(weight.detach(), wide))
+        codes = quantize_bias(bias.detach(), input_scale, wide.scale)
+        values = (codes * (input_scale * wide.scale).reshape(-1)).to(bias.dtype)
+        return rounded, straight_through(bias, values)
 
     def _apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if isinstance(self.layer, nn.Linear):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from reference.quantization import walk
 from reference.quantization.affine import quantize
-from reference.quantization.integer import quantize_bias
+from reference.quantization.integer import grid_with_room_for_bias, quantize_bias
 from reference.quantization.qat import QatLayer, qat_layers
 from reference.quantization.static import (
     QuantizedLayer,
@@ -58,6 +58,7 @@ def quantized_layer(layer: QatLayer) -> QuantizedLayer:
     weight, bias = layer.inference_weight()
     input_grid, weight_grid = layer.input_quantizer.grid(), layer.weight_quantizer.grid()
     if bias is not None:
+        weight_grid = grid_with_room_for_bias(weight_grid, input_grid.scale, bias.detach())
         bias = quantize_bias(bias.detach(), input_grid.scale, weight_grid.scale)
     return QuantizedLayer(input_grid, weight_grid, quantize(weight.detach(), weight_grid), bias)
 

@@ -42,7 +42,12 @@ from reference.quantization.affine import (
 )
 from reference.quantization.batch_norm import fold_model
 from reference.quantization.calibration import Calibrator, min_max
-from reference.quantization.integer import multiplier, quantize_bias, requantize
+from reference.quantization.integer import (
+    grid_with_room_for_bias,
+    multiplier,
+    quantize_bias,
+    requantize,
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ def quantize_layer(
     weight_grid = config.weight_grid(channel_range(weight))
     bias = None
     if layer.bias is not None:
+        weight_grid = grid_with_room_for_bias(weight_grid, input_grid.scale, layer.bias.detach())
         bias = quantize_bias(layer.bias.detach(), input_grid.scale, weight_grid.scale)
     return QuantizedLayer(input_grid, weight_grid, quantize(weight, weight_grid), bias)
 

@@ -51,7 +51,9 @@ def clipped_ste(x: Float[Tensor, "*shape"], grid: Grid) -> Float[Tensor, "*shape
         ValueError: x contains inf or nan, or nothing.
     """
     position = x.detach() / grid.scale + grid.zero_point
-    inside = (position >= grid.qmin) & (position <= grid.qmax)
+    # the end of an observed range, divided by the step, may round to just beyond the last code
+    slack = 4 * torch.finfo(position.dtype).eps * max(abs(grid.qmin), abs(grid.qmax))
+    inside = (position >= grid.qmin - slack) & (position <= grid.qmax + slack)
     return _Masked.apply(x, fake_quantize(x.detach(), grid), inside)
 
 

@@ -17,6 +17,7 @@ from reference.quantization.affine import (
     tensor_range,
 )
 from reference.quantization.integer import (
+    grid_with_room_for_bias,
     multiplier,
     quantize_bias,
     requantize,
@@ -106,3 +107,24 @@ def test_pairs_in_int16_are_exact_with_7_bit_weights(seed, inner):
     weight = torch.randint(-64, 65, (4, inner), generator=draw)
     zero = torch.tensor(0)
     assert torch.equal(saturating_matmul(a, weight), integer_matmul(a, weight, zero, zero))
+
+
+def test_a_bias_far_larger_than_its_weights_survives():
+    """A channel of weights near 1e-9 would need bias codes beyond 2**31."""
+    weight, bias = torch.tensor([[1e-9, -2e-9], [0.5, 0.3]]), torch.tensor([0.7, -0.2])
+    grid = symmetric_grid(channel_range(weight))
+    wide = grid_with_room_for_bias(grid, torch.tensor(0.02), bias)
+    codes = quantize_bias(bias, torch.tensor(0.02), wide.scale)
+    assert torch.allclose(codes * (0.02 * wide.scale).flatten(), bias, rtol=1e-6)
+    assert torch.equal(wide.scale[1], grid.scale[1])  # the others keep their steps
+    lost = quantize_bias(bias, torch.tensor(0.02), grid.scale) * (0.02 * grid.scale).flatten()
+    assert (lost[0] - bias[0]).abs() > 0.1
+
+
+def test_one_step_for_all_channels_has_room_for_the_largest_bias():
+    grid = symmetric_grid(tensor_range(torch.tensor([[1e-9, -2e-9]])))
+    bias = torch.tensor([0.1, -0.7])
+    wide = grid_with_room_for_bias(grid, torch.tensor(0.02), bias)
+    assert wide.scale.shape == grid.scale.shape
+    codes = quantize_bias(bias, torch.tensor(0.02), wide.scale.expand(2))
+    assert torch.allclose(codes * 0.02 * wide.scale, bias, rtol=1e-6)

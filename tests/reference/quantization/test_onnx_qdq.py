@@ -233,3 +233,15 @@ def test_one_layer_in_torch_integers_and_onnx_gives_the_same_codes_to_one_step(c
     # float32: 27 products and a bias, each of relative error 6e-8, around 1
     assert np.abs(integers - simulated).max() < 27 * 1.2e-7 * np.abs(simulated).max()
     assert np.abs(run(file, x) - integers).max() < 27 * 1.2e-7 * np.abs(integers).max()
+
+
+def test_a_channel_with_hardly_any_weight_keeps_its_bias():
+    """A batch norm whose gamma has died leaves such channels."""
+    convolution = nn.Conv2d(3, 4, 3)
+    with torch.no_grad():
+        convolution.weight[1] *= 1e-9
+        convolution.bias.copy_(torch.tensor([0.3, 0.7, -0.2, 0.1]))
+    x = images()
+    model = exported(convolution.eval(), x)
+    output = run(quantize_onnx(model, collect_ranges(model, [x])), x)
+    assert np.abs(output[:, 1] - 0.7).max() < 1e-6
