@@ -1,0 +1,1 @@
+"""Mixed precision: how many bits each layer gets, when together they may cost so much."""
