@@ -9,13 +9,23 @@ ENVIRONMENTS = Path(".peers")
 
 
 def python_of(peer: str) -> Path:
-    """The interpreter of a peer's environment, which is made if its pins have changed."""
-    pins = (FOLDER / peer / "requirements.txt").read_text("utf-8")
+    """The interpreter of a peer's environment, which is made if its pins have changed.
+
+    requirements-no-deps.txt holds what would pull CUDA or forbid the pins, and runs without.
+    """
+    files = [FOLDER / peer / "requirements.txt", FOLDER / peer / "requirements-no-deps.txt"]
+    given = [
+        (path, flags)
+        for path, flags in zip(files, ([], ["--no-deps"]), strict=True)
+        if path.is_file()
+    ]
+    pins = "".join(path.read_text("utf-8") for path, _ in given)
     home = ENVIRONMENTS / peer
     python, installed = home.absolute() / "bin" / "python", home / "installed"
     if not installed.is_file() or installed.read_text("utf-8") != pins:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        requirements = str(FOLDER / peer / "requirements.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        for path, flags in given:
+            command = [str(python), "-m", "pip", "install", "-q", *flags, "-r", str(path)]
+            subprocess.run(command, check=True)
         installed.write_text(pins, encoding="utf-8")
     return python

@@ -112,6 +112,11 @@ def narrowed(
     return best
 
 
+def ends(batch: Float[Tensor, "..."]) -> Float[Tensor, "2"]:
+    """The lowest and the highest value: all that RANGE_ONLY calibrators look at."""
+    return torch.stack(tensor_range(batch))
+
+
 def squared_error(values: Float[Tensor, "..."], grid: Grid) -> float:
     return (values - fake_quantize(values, grid)).square().mean().item()
 
@@ -127,6 +132,9 @@ def joined(batches: Iterable[Float[Tensor, "..."]]) -> Float[Tensor, " values"]:
         raise ValueError("calibration needs at least one batch, got none")
     values = torch.cat(parts)
     return values if values.dtype == torch.float64 else values.float()
+
+
+RANGE_ONLY: tuple[Calibrator, ...] = (min_max, moving_average)
 
 
 def _batch_ranges(batches: Sequence[Tensor]) -> list[Range]:

@@ -99,14 +99,17 @@ def gptq(
         group_of = group_of[order]
         grid = _grid(groups, config)
         columns = [_of_group(grid, group) for group in group_of.tolist()]
-    factor, damping = inverse_factor(inputs.gram[order][:, order], config.damping)
-    codes, error = _solve(wide.T[order].contiguous(), factor, columns, size, config)
+    gram = inputs.gram[order][:, order] if config.act_order else inputs.gram
+    factor, damping = inverse_factor(gram, config.damping)
+    rounded = wide.T.index_select(0, order)  # one input is one row, in memory too
+    codes, error = _solve_(rounded, factor, columns, size, config)
     if not config.steps_known_before:
         grid = _joined(columns[::size])
     back = order.argsort()
-    codes, group_of = codes[back].T.contiguous(), group_of[back]
-    rounded = dequantize(codes, _of_inputs(grid, group_of)).to(weight.dtype)
-    return GptqResult(rounded, codes, grid, group_of, error, damping)
+    del factor, gram
+    codes = codes.T.index_select(1, back)
+    rounded = rounded.T.index_select(1, back).to(weight.dtype)
+    return GptqResult(rounded, codes, grid, group_of[back], error, damping)
 
 
 def pack_gptq(result: GptqResult, config: GptqConfig) -> PackedWeight:
@@ -137,20 +140,22 @@ def inverse_factor(
         damped.diagonal().add_(damping * mean)
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not failed:
+            upper = lower.flip(0, 1)
+            del damped, lower  # d_in x d_in each
             identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            return torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True), damping
+            return torch.linalg.solve_triangular(upper, identity, upper=True), damping
         damping *= 10
     raise ValueError(f"X'X has no Cholesky factor, even with {MOST_DAMPING:g} of its mean diagonal")
 
 
-def _solve(
+def _solve_(
     weight: Float[Tensor, "d_in d_out"],
     factor: Float[Tensor, "d_in d_in"],
     columns: list[Grid],
     group_size: int,
     config: GptqConfig,
 ) -> tuple[Int[Tensor, "d_in d_out"], Float[Tensor, " d_out"]]:
-    """Codes and costs. One input is one row, in memory too; its grid is appended to `columns`."""
+    """Codes and costs. Values replace the weight, and grids are appended to `columns`."""
     codes = torch.empty_like(weight, dtype=torch.int32)
     error = weight.new_zeros(weight.shape[1])
     for begin, end in _blocks(len(weight), group_size, config):
@@ -160,7 +165,9 @@ def _solve(
                 group = weight[j : j + group_size].T.unsqueeze(1)
                 columns += [_of_group(_grid(group, config), 0)] * group_size
             codes[j] = quantize(weight[j], columns[j])
-            scaled[j - begin] = (weight[j] - dequantize(codes[j], columns[j])) / factor[j, j]
+            value = dequantize(codes[j], columns[j])
+            scaled[j - begin] = (weight[j] - value) / factor[j, j]
+            weight[j] = value
             weight[j + 1 : end].addr_(factor[j, j + 1 : end], scaled[j - begin], alpha=-1)
         weight[end:].addmm_(factor[begin:end, end:].T, scaled, alpha=-1)
         error += scaled.square().sum(0)
@@ -200,11 +207,6 @@ def _grid(groups: Float[Tensor, "rows groups size"], config: GptqConfig) -> Grid
 def _of_group(grid: Grid, group: int) -> Grid:
     """One step for each row: (d_out,), or (1,) per tensor."""
     return grid._replace(scale=grid.scale[:, group, 0], zero_point=grid.zero_point[:, group, 0])
-
-
-def _of_inputs(grid: Grid, group_of: Int[Tensor, " d_in"]) -> Grid:
-    scale, zero_point = (part[:, group_of, 0] for part in (grid.scale, grid.zero_point))
-    return grid._replace(scale=scale, zero_point=zero_point)
 
 
 def _joined(groups: list[Grid]) -> Grid:

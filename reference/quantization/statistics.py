@@ -61,11 +61,12 @@ def matching(weight: Float[Tensor, "d_out d_in"], inputs: InputStatistics) -> Te
 
 
 def _of(rows: Float[Tensor, "tokens d_in"]) -> InputStatistics:
-    size = rows.abs()
-    gram = rows.T @ rows / len(rows)
+    largest = torch.linalg.vector_norm(rows, torch.inf, dim=0)  # no copy of |rows| is made
+    gram = (rows.T @ rows).div_(len(rows))
     if not torch.isfinite(gram).all():
-        raise ValueError(f"inputs up to {size.max():g} have squares that are not finite")
-    return InputStatistics(gram, size.mean(0), size.amax(0), len(rows))
+        raise ValueError(f"inputs up to {largest.max():g} have squares that are not finite")
+    mean = torch.linalg.vector_norm(rows, 1, dim=0) / len(rows)
+    return InputStatistics(gram, mean, largest, len(rows))
 
 
 def _both(old: InputStatistics, new: InputStatistics) -> InputStatistics:

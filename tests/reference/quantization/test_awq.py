@@ -2,8 +2,8 @@ from functools import partial
 
 import pytest
 import torch
-from outlier_layer import OutlierLayer, outlier_layer
 
+from bench.outlier_layers import OutlierLayer, outlier_layer
 from reference.quantization.affine import full_symmetric_grid, symmetric_grid
 from reference.quantization.awq import AwqConfig, awq
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight

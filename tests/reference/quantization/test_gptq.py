@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 import torch
-from outlier_layer import outlier_layer
 
+from bench.outlier_layers import outlier_layer
 from reference.quantization.affine import (
     asymmetric_grid,
     dequantize,

@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
-from outlier_layer import outlier_layer
 from torch import nn
 from torch.nn import functional as F
 
+from bench.outlier_layers import outlier_layer
 from reference.quantization.affine import (
     channel_range,
     exact_matmul,

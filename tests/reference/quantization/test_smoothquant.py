@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from outlier_layer import outlier_layer
 from torch import nn
 
+from bench.outlier_layers import outlier_layer
 from reference.quantization.affine import tensor_range, token_range
 from reference.quantization.dynamic import DynamicLinear
 from reference.quantization.smoothquant import search_alpha, smooth_scale, w8a8
