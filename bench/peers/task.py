@@ -84,10 +84,12 @@ def linear(tensors: dict[str, torch.Tensor]) -> torch.nn.Linear:
     return layer
 
 
-def weight_of(layer: torch.nn.Module, d_in: int) -> torch.Tensor:
+def weight_of(
+    layer: torch.nn.Module, d_in: int, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """What a quantized layer multiplies by, read off by sending it the unit vectors."""
     with torch.no_grad():
-        return layer(torch.eye(d_in)).float().T
+        return layer(torch.eye(d_in, dtype=dtype)).float().T
 
 
 def _forget_peak() -> None:

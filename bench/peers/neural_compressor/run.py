@@ -47,7 +47,7 @@ def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     found = {name: value for name, value in model.state_dict().items() if "norm" in name}
     for name, each in model.named_modules():
         if name.endswith("_proj"):
-            width = each.in_features
+            width = getattr(each, "linear", each).in_features  # AWQ multiplies the input first
             found[f"{name}.weight"] = weight_of(each, width)
     return found
 

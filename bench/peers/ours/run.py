@@ -15,12 +15,12 @@ from reference.quantization.blockwise import (
     quantize_blocks,
     round_awq,
     round_gptq,
-    round_nearest,
 )
 from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.onnx_qdq import collect_ranges, quantize_onnx
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
 from reference.quantization.statistics import input_statistics
+from reference.quantization.weight_only import round_weights
 
 
 def stored(task: Task) -> WeightOnlyConfig:
@@ -52,7 +52,10 @@ def llama(task: Task) -> Prepared:
     found = {}
 
     def quantize() -> None:
-        found["model"] = quantize_blocks(model, blocks, task.batches, method(task))
+        if task.method == "rtn":
+            found["model"] = round_weights(model, stored(task), keep=["lm_head"])
+        else:
+            found["model"] = quantize_blocks(model, blocks, task.batches, method(task))
 
     def result() -> dict[str, torch.Tensor]:
         state = found["model"].state_dict()
@@ -62,8 +65,6 @@ def llama(task: Task) -> Prepared:
 
 
 def method(task: Task) -> RoundGroup:
-    if task.method == "rtn":
-        return round_nearest(stored(task))
     if task.method == "gptq":
         return round_gptq(GptqConfig(stored(task), act_order=task.act_order))
     if task.method == "gptq, clip search":
