@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading
+.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -37,3 +37,6 @@ bench-labkit: setup ## Measure what imports, data sets, baselines and attention 
 
 bench-grading: setup ## Grade one class with course, nbgrader and otter, and compare
 	@$(BIN)/python -m bench.grading
+
+bench-quantization: setup ## Compare reference/quantization with the field's libraries
+	@$(BIN)/python -m bench.quantization

@@ -28,6 +28,7 @@ import onnxruntime
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from bench.outlier_layers import anchors, outlier_layer
 from bench.peers.environments import python_of
@@ -132,7 +133,9 @@ def _ask(
     python = sys.executable if library in HERE else str(python_of(library))
     command = [python, str(PEERS / library / "run.py"), str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )  # some libraries leave logs where they run
     answer = Answer(library, question)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
@@ -195,6 +198,7 @@ def llama_part() -> tuple[list[Answer], str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model.save_pretrained(folder / "model")
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "model")
         tokens = train[drawn[:CALIBRATION_WINDOWS]].contiguous()
         save_file({"tokens": tokens}, folder / "tokens.safetensors")
 
@@ -247,10 +251,10 @@ LAYER_METHODS = {
     "awq": (OURS,),
 }
 LLAMA_METHODS = {
-    "rtn": (OURS, "torchao", "neural_compressor"),
-    "gptq": (OURS, "auto_gptq", "neural_compressor"),
+    "rtn": (OURS, "torchao", "neural_compressor", "llm_compressor"),
+    "gptq": (OURS, "auto_gptq", "gptqmodel", "neural_compressor", "llm_compressor"),
     "gptq, clip search": (OURS,),
-    "awq": (OURS, "autoawq", "neural_compressor"),
+    "awq": (OURS, "autoawq", "neural_compressor", "llm_compressor"),
 }
 PARTS = {
     "anchors": lambda: (anchors(), ""),

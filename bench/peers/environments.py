@@ -8,17 +8,17 @@ FOLDER = Path(__file__).parent
 ENVIRONMENTS = Path(".peers")
 
 
-def python_of(peer: str) -> Path:
-    """The interpreter of a peer's environment, which is made if its pins have changed.
+REQUIREMENTS = {
+    "requirements.txt": [],
+    "requirements-no-deps.txt": ["--no-deps"],  # what would pull CUDA or forbid the pins
+    "requirements-no-build-isolation.txt": ["--no-build-isolation"],  # what builds against torch
+}
 
-    requirements-no-deps.txt holds what would pull CUDA or forbid the pins, and runs without.
-    """
-    files = [FOLDER / peer / "requirements.txt", FOLDER / peer / "requirements-no-deps.txt"]
-    given = [
-        (path, flags)
-        for path, flags in zip(files, ([], ["--no-deps"]), strict=True)
-        if path.is_file()
-    ]
+
+def python_of(peer: str) -> Path:
+    """The interpreter of a peer's environment, which is made if its pins have changed."""
+    given = [(FOLDER / peer / name, flags) for name, flags in REQUIREMENTS.items()]
+    given = [(path, flags) for path, flags in given if path.is_file()]
     pins = "".join(path.read_text("utf-8") for path, _ in given)
     home = ENVIRONMENTS / peer
     python, installed = home.absolute() / "bin" / "python", home / "installed"

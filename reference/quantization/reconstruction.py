@@ -8,9 +8,7 @@ layers may cancel.
     layer     minimise  |W x - W~ x~|^2                  adaround.py
     block     minimise  |f(x; W) - f(x~; W~)|^2          over all W~ of f at once
 
-As for one layer, a block that training has not improved keeps nearest. On a random ResNet of width
-8 in 3 bits, nearest leaves 4.6 % of the signal as error on new samples, 100 steps layer by layer
-1.6 %, 600 steps block by block 0.7 %.
+As for one layer, a block that training has not improved keeps nearest.
 
 Source    Nagel et al., AdaRound, ICML 2020, arXiv:2004.10568, section 3.3 (asymmetric inputs);
           Li et al., "BRECQ: Pushing the Limit of Post-Training Quantization by Block
