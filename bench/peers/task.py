@@ -6,7 +6,8 @@ FOLDER/result.safetensors, and prints one line of JSON. A peer knows nothing of 
     task    in                                                          out
     layer   layer.safetensors: weight (d_out, d_in), inputs             weight, dequantized
     llama   model/ (transformers), tokens.safetensors: tokens           linear weights by name
-    resnet  model.onnx, images.safetensors: images, one batch           result.onnx
+    resnet  model.onnx; weights.safetensors and spec.json; images,      result.onnx, or logits
+            to calibrate; hidden images (hidden.safetensors)            of the hidden images
 """
 
 import json
