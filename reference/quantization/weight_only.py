@@ -16,7 +16,7 @@ Read      packed_weight.py first. onnx_weights.py writes the same codes as a fil
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
@@ -90,12 +90,7 @@ def round_weights(
     Raises:
         ValueError: no layer is left to round, or one cannot be, which is named.
     """
-    rounded = copy.deepcopy(model)
-    for name, packed in packed_weights(model, config, kinds, keep).items():
-        layer = rounded.get_submodule(name)
-        weight = unpack_weight(packed).reshape(layer.weight.shape).to(layer.weight.dtype)
-        layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
-    return rounded
+    return with_rounded(model, packed_weights(model, config, kinds, keep))
 
 
 def pack_weights(
@@ -105,13 +100,33 @@ def pack_weights(
     keep: Sequence[str] = (),
 ) -> nn.Module:
     """A copy whose layers keep packed codes; arguments and errors as in `round_weights`."""
+    return with_packed(model, packed_weights(model, config, kinds, keep))
+
+
+def with_rounded(model: nn.Module, packed: Mapping[str, PackedWeight]) -> nn.Module:
+    """A copy in floats, the weights of the named layers replaced by what these codes stand for."""
+    rounded = copy.deepcopy(model)
+    for name, each in packed.items():
+        layer = rounded.get_submodule(name)
+        weight = unpacked_like(layer.weight, each)
+        layer.weight = nn.Parameter(weight, requires_grad=layer.weight.requires_grad)
+    return rounded
+
+
+def with_packed(model: nn.Module, packed: Mapping[str, PackedWeight]) -> nn.Module:
+    """A copy whose named layers keep these codes."""
     stored = copy.deepcopy(model)
-    for name, packed in packed_weights(model, config, kinds, keep).items():
+    for name, each in packed.items():
         layer = stored.get_submodule(name)
         kind = WeightOnlyEmbedding if isinstance(layer, nn.Embedding) else WeightOnlyLayer
         parent, _, child = name.rpartition(".")
-        setattr(stored.get_submodule(parent), child, kind(layer, packed))
+        setattr(stored.get_submodule(parent), child, kind(layer, each))
     return stored
+
+
+def unpacked_like(weight: Float[Tensor, "..."], packed: PackedWeight) -> Float[Tensor, "..."]:
+    """What the codes stand for, in the shape and dtype of a layer's weight."""
+    return unpack_weight(packed).reshape(weight.shape).to(weight.dtype)
 
 
 def packed_weights(

@@ -1,6 +1,7 @@
 """gptqmodel 7.6: GPTQ of a Llama.
 
-On two cores its pools need to be told so by GPTQMODEL_CPU_WORKERS, or it asks for more than it has.
+Its layers compute only once they were saved and loaded. On two cores its pools need to be told so by
+GPTQMODEL_CPU_WORKERS, or it asks for more than it has.
 """
 
 import os
@@ -23,10 +24,13 @@ def llama(task: Task) -> Prepared:
     model = GPTQModel.load(str(task.folder / "model"), config)
     rows = task.tensors("tokens")["tokens"]
     examples = [{"input_ids": row.tolist(), "attention_mask": [1] * len(row)} for row in rows]
-    return Prepared(
-        lambda: model.quantize(examples, batch_size=8, backend=BACKEND.TORCH),
-        lambda: weights(model.model),
-    )
+
+    def result() -> dict[str, torch.Tensor]:
+        saved = str(task.folder / "saved")
+        model.save(saved)
+        return weights(GPTQModel.load(saved, device="cpu", backend=BACKEND.TORCH).model)
+
+    return Prepared(lambda: model.quantize(examples, batch_size=8, backend=BACKEND.TORCH), result)
 
 
 def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
