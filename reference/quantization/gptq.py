@@ -99,14 +99,13 @@ def gptq(
         group_of = group_of[order]
         grid = _grid(groups, config)
         columns = [_of_group(grid, group) for group in group_of.tolist()]
-    gram = inputs.gram[order][:, order] if config.act_order else inputs.gram
-    factor, damping = inverse_factor(gram, config.damping)
+    factor, damping = inverse_factor(_in_order(inputs.gram, order, config), config.damping)
     rounded = wide.T.index_select(0, order)  # one input is one row, in memory too
     codes, error = _solve_(rounded, factor, columns, size, config)
     if not config.steps_known_before:
         grid = _joined(columns[::size])
     back = order.argsort()
-    del factor, gram
+    del factor  # d_in x d_in
     codes = codes.T.index_select(1, back)
     rounded = rounded.T.index_select(1, back).to(weight.dtype)
     return GptqResult(rounded, codes, grid, group_of[back], error, damping)
@@ -187,6 +186,10 @@ def _blocks(d_in: int, group_size: int, config: GptqConfig) -> list[tuple[int, i
         for group in range(0, d_in, group_size)
         for begin in range(group, group + group_size, size)
     ]
+
+
+def _in_order(gram: Tensor, order: Int[Tensor, " d_in"], config: GptqConfig) -> Tensor:
+    return gram[order.unsqueeze(1), order] if config.act_order else gram
 
 
 def _order(inputs: InputStatistics, act_order: bool) -> Int[Tensor, " d_in"]:

@@ -1,6 +1,6 @@
 """gptqmodel 7.6: GPTQ of a Llama.
 
-Its layers compute only once they were saved and loaded. On two cores its pools need to be told so by
+Its layers compute only once they were saved and loaded. On two cores its pools need to be told by
 GPTQMODEL_CPU_WORKERS, or it asks for more than it has.
 """
 
