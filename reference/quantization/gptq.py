@@ -142,7 +142,8 @@ def inverse_factor(
             upper = lower.flip(0, 1)
             del damped, lower  # d_in x d_in each
             identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            return torch.linalg.solve_triangular(upper, identity, upper=True), damping
+            torch.linalg.solve_triangular(upper, identity, upper=True, out=identity)
+            return identity, damping
         damping *= 10
     raise ValueError(f"X'X has no Cholesky factor, even with {MOST_DAMPING:g} of its mean diagonal")
 
