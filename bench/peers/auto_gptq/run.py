@@ -40,7 +40,7 @@ def layer(task: Task) -> Prepared:
 
 
 def llama(task: Task) -> Prepared:
-    model = LlamaForCausalLM.from_pretrained(task.folder / "model").eval()
+    model = LlamaForCausalLM.from_pretrained(task.folder / "model", use_safetensors=True).eval()
     config = BaseQuantizeConfig(
         bits=task.bits, group_size=task.group_size, desc_act=task.act_order, sym=False
     )

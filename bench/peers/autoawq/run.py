@@ -19,7 +19,7 @@ from transformers import LlamaForCausalLM
 
 
 def llama(task: Task) -> Prepared:
-    model = LlamaForCausalLM.from_pretrained(task.folder / "model").eval()
+    model = LlamaForCausalLM.from_pretrained(task.folder / "model", use_safetensors=True).eval()
     model.config.use_cache = False
     rows = task.tensors("tokens")["tokens"]
     awq_quantizer.get_calib_dataset = lambda **_: list(rows.unsqueeze(1))

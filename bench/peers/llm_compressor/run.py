@@ -24,7 +24,7 @@ MODIFIERS = {"rtn": QuantizationModifier, "gptq": GPTQModifier, "awq": AWQModifi
 
 
 def llama(task: Task) -> Prepared:
-    model = LlamaForCausalLM.from_pretrained(task.folder / "model").eval()
+    model = LlamaForCausalLM.from_pretrained(task.folder / "model", use_safetensors=True).eval()
     weights = QuantizationArgs(
         num_bits=task.bits, symmetric=False, strategy="group", group_size=task.group_size
     )

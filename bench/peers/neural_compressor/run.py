@@ -29,7 +29,7 @@ from labkit.models import ResNetSpec, build
 
 
 def llama(task: Task) -> Prepared:
-    model = LlamaForCausalLM.from_pretrained(task.folder / "model").eval()
+    model = LlamaForCausalLM.from_pretrained(task.folder / "model", use_safetensors=True).eval()
     model.config.use_cache = False
     found = {}
 

@@ -47,7 +47,7 @@ def layer(task: Task) -> Prepared:
 def llama(task: Task) -> Prepared:
     from transformers import LlamaForCausalLM
 
-    model = LlamaForCausalLM.from_pretrained(task.folder / "model").eval()
+    model = LlamaForCausalLM.from_pretrained(task.folder / "model", use_safetensors=True).eval()
     blocks = [f"model.layers.{i}" for i in range(model.config.num_hidden_layers)]
     found = {}
 

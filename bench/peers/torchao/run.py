@@ -30,7 +30,7 @@ def layer(task: Task) -> Prepared:
 
 
 def llama(task: Task) -> Prepared:
-    model = LlamaForCausalLM.from_pretrained(task.folder / "model").eval()
+    model = LlamaForCausalLM.from_pretrained(task.folder / "model", use_safetensors=True).eval()
 
     def result() -> dict[str, torch.Tensor]:
         return {
