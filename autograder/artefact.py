@@ -13,12 +13,14 @@ from typing import Any
 
 from autograder import lab as demands
 from autograder import question
+from autograder.examples import takes_of
 from autograder.frames import Message
 from autograder.lab import MIB, Limits
 from autograder.records import Artefact, Finding, TensorBytes
 from autograder.sandbox import Sandbox
 from autograder.shown import shown
 from labkit import onnx_rules
+from labkit.export.signature import OUTPUT
 
 LIMITS = Limits(wall_clock_s=60, memory_bytes=4096 * MIB, processes=64)
 ATTEMPTS = 2  # a process that the machine takes away looks like one that a file has crashed
@@ -73,7 +75,7 @@ def _too_large(what: str, size: int, wanted: demands.Artefact) -> Finding | None
 def _asked(
     raw: bytes, wanted: demands.Artefact, sandbox: Sandbox
 ) -> tuple[Message, bytes] | Finding:
-    request = {"file": wanted.file, "inputs": [wanted.input], "outputs": [wanted.output]}
+    request = {"file": wanted.file, "inputs": takes_of(wanted).names, "outputs": [OUTPUT]}
     why = ""
     for _ in range(ATTEMPTS):
         try:
@@ -109,6 +111,7 @@ def _line(line: Any) -> TensorBytes:
     if not isinstance(line, Mapping) or set(line) != set(TensorBytes.__dataclass_fields__):
         raise _Inconsistent("a ledger whose lines are none")
     name, shape, dtype, size = (line[key] for key in ("name", "shape", "dtype", "size_bytes"))
+    role, elements, zeros = (line[key] for key in ("role", "elements", "zeros"))
     right = (
         type(name) is str
         and type(shape) is list
@@ -118,7 +121,11 @@ def _line(line: Any) -> TensorBytes:
         and dtype in onnx_rules.BITS
         and type(size) is int
         and size == math.ceil(math.prod(shape) * onnx_rules.BITS[dtype] / 8)
+        and type(role) is str
+        and type(elements) is int
+        and type(zeros) is int
+        and 0 <= zeros <= elements <= 8 * max(size, 1)
     )
     if not right:
         raise _Inconsistent(f"a ledger line that cannot be true: {shown(str(line))}")
-    return TensorBytes(shown(name), tuple(shape), dtype, size)
+    return TensorBytes(shown(name), tuple(shape), dtype, size, shown(role), elements, zeros)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import numpy_helper
 
+from autograder.roles import Roles
 from labkit import onnx_rules
 
 NAME_CHARACTERS = 200  # of a tensor's name in the ledger
@@ -25,6 +26,9 @@ class Line:
     shape: tuple[int, ...]
     dtype: str
     size_bytes: int
+    role: str  # roles.py
+    elements: int
+    zeros: int
 
 
 def canonicalise(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
@@ -56,13 +60,17 @@ def true_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 
 def ledger(canonical: onnx.ModelProto, names: Mapping[str, str]) -> list[Line]:
-    """What each tensor of a canonical model takes of its file."""
+    """What each tensor of a canonical model takes of its file, and what it is for."""
+    roles = Roles(canonical.graph)
     return [
         Line(
             (names.get(tensor.name, "") or "constant")[:NAME_CHARACTERS],
             tuple(tensor.dims),
             onnx_rules.type_name(tensor),
             len(tensor.raw_data),
+            roles.of(tensor),
+            roles.elements(tensor),
+            roles.zeros(tensor),
         )
         for tensor in onnx_rules.tensors(canonical.graph)
     ]

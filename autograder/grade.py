@@ -9,8 +9,8 @@ from functools import cache, partial
 from pathlib import Path
 
 from autograder import __version__, artefact, evidence, machine, measure, notebook, seeds
+from autograder.baseline import Baseline, measure_baseline
 from autograder.lab import Lab
-from autograder.measure import Baseline
 from autograder.notebook import SourceCell
 from autograder.notebooks import Ran, work_through
 from autograder.records import (
@@ -61,7 +61,7 @@ def _baseline(ruler: Ruler, folder: Path, tell: Tell) -> Baseline | None:
         return None
     tell(f"measuring the baseline {ruler.lab.artefact.baseline}")
     folder.mkdir(parents=True, exist_ok=True)
-    return measure.measure_baseline(ruler, folder)
+    return measure_baseline(ruler, folder)
 
 
 def grade(submission: Submission, grader: Grader, out: Path, tell: Tell) -> Evidence:

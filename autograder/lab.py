@@ -50,15 +50,15 @@ class Artefact:
 
     file: str  # its name below the submission's output folder
     baseline: str  # name in labkit.baselines
-    dataset: str  # name in labkit.data.IMAGE_SETS
-    input: str = "images"
-    output: str = "logits"
+    dataset: str  # name in labkit.data.SETS; the baseline says what is done with it
+    tokenizer: str = ""  # name in labkit.pretrained or labkit.tokenizers; empty: the data set's
+    tokens: int = 128  # a longer text is cut; a language model's window has so many
     max_bytes: int = 64 * MIB
     hidden_count: int = 10_000  # examples of the hidden part that are graded on
-    timed_batch: int = 16  # images per timed call
+    timed_batch: int = 16  # examples per timed call
 
 
-Metric = Literal["compression_ratio", "accuracy_kept", "speedup"]
+Metric = Literal["compression_ratio", "accuracy_kept", "delta_nll", "speedup"]
 
 
 @dataclass(frozen=True)

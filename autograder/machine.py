@@ -25,6 +25,7 @@ def describe(sandbox: Sandbox) -> Machine:
         versions={"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         isolation=sandbox.isolation,
         missing=sandbox.missing,
+        core_numbers=tuple(sorted(os.sched_getaffinity(0))),
     )
 
 

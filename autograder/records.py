@@ -120,6 +120,9 @@ class TensorBytes:
     shape: tuple[int, ...]
     dtype: str
     size_bytes: int
+    role: str = "other"  # weight, codes, scale, zero point, bias, norm, embedding (roles.py)
+    elements: int = 0  # values that it stands for; a byte of packed codes holds two
+    zeros: int = 0  # of these
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class Artefact:
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % confidence interval around a value."""
+    """A confidence interval around a value, of 95 % at least."""
 
     value: float
     low: float
@@ -228,6 +231,7 @@ class Machine:
     versions: dict[str, str]
     isolation: tuple[str, ...]  # what the sandbox had
     missing: tuple[str, ...]  # what it had not, in words
+    core_numbers: tuple[int, ...] = ()  # that a process may be held to
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,29 @@ student's; clocks are ours, and an answer is data that is checked.
 
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from autograder import examples as hidden_examples
 from autograder import lab as demands
 from autograder import question, wire
+from autograder.examples import LARGEST_BATCH, Examples
 from autograder.lab import Lab, Limits
-from autograder.latency import PAIRS_PER_PROCESS
+from autograder.latency import PAIRS_PER_BLOCK, Block
+from autograder.operations import Operations
 from autograder.records import Machine
 from autograder.sandbox import Sandbox
-from labkit import data
-from labkit.timing import Pair
+from labkit.timing import WARM_UP_CALLS
 
 INFERENCE_LIMITS = Limits(wall_clock_s=180)
 CANDIDATE, BASELINE = "/in/candidate.onnx", "/in/baseline.onnx"
+_BLOCK, _OPERATIONS = TypeAdapter(Block), TypeAdapter(Operations)
 
 
 class DoesNotRun(Exception):
@@ -54,43 +59,75 @@ class Ruler:
             raise ValueError(f"{self.lab.folder} asks for no artefact, so none can be measured")
         return self.lab.artefact
 
-    def predict(self, model: Path, images: torch.Tensor) -> torch.Tensor:
-        """Logits for all images, in a random order and batches of random size, put back in order.
+    @property
+    def examples(self) -> Examples:
+        return hidden_examples.load(self.wanted)
+
+    def predict(self, model: Path, examples: Examples) -> torch.Tensor:
+        """Answers to all examples, asked in a random order and batches of random size.
+
+        Returns:
+            In the order of the examples: logits (count, classes), or of a language model the
+            nats of every predicted token (count, tokens - 1).
 
         Raises:
             DoesNotRun: ONNX Runtime refuses the model or an input, or an answer is not finite.
             TooSlow: its time was over.
         """
-        order = torch.randperm(len(images), generator=_secret_generator())
-        parts = order.split(_random_sizes(len(images)))
+        order = torch.randperm(len(examples), generator=_secret_generator())
+        parts = order.split(_random_sizes(len(examples), LARGEST_BATCH[examples.kind]))
+        answers = torch.cat(self.run(model, [examples.rows(part) for part in parts]))
+        restored = torch.empty_like(answers)
+        restored[order] = answers
+        return restored
+
+    def run(self, model: Path, batches: Sequence[Examples]) -> list[torch.Tensor]:
+        """The answer to each batch, in one process. Raises as `predict` does."""
         request = {
-            "do": "predict",
+            "do": "losses" if batches[0].labels is None else "predict",
             "candidate": self.sandbox.sees(CANDIDATE, model),
             "threads": self.machine.cores,
         }
-        answers = self._ask(request, [images[part].numpy() for part in parts], {CANDIDATE: model})
-        for part, answer in zip(parts, answers, strict=True):
-            _check_answer(answer, len(part), answers[0].shape)
-        logits = torch.cat([torch.from_numpy(answer) for answer in answers])
-        restored = torch.empty_like(logits)
-        restored[order] = logits
-        return restored
+        feeds = [batch.feed() for batch in batches]
+        answers = self._ask(request, feeds, {CANDIDATE: model})
+        if type(answers) is not list or len(answers) != len(batches):
+            raise DoesNotRun("the process that ran it did not answer every batch")
+        for batch, answer in zip(batches, answers, strict=True):
+            _check_answer(answer, batch, answers[0])
+        return [torch.from_numpy(answer) for answer in answers]
 
-    def time(self, baseline: Path, candidate: Path) -> list[Pair]:
-        """Interleaved pairs from one fresh process. Raises as `predict` does."""
+    def time(self, baseline: Path, candidate: Path, number: int = 0) -> Block:
+        """Interleaved pairs from one fresh process, on hidden examples that no call meets twice.
+
+        Args:
+            number: of the block; the cores take turns.
+
+        Raises:
+            DoesNotRun, TooSlow: as `predict` does.
+        """
+        cores = sorted(self.machine.core_numbers) or [0]
         request = {
             "do": "time",
             "baseline": self.sandbox.sees(BASELINE, baseline),
             "candidate": self.sandbox.sees(CANDIDATE, candidate),
-            "shape": [self.wanted.timed_batch, *data.IMAGE_SETS[self.wanted.dataset].shape],
-            "pairs": PAIRS_PER_PROCESS,
+            "core": cores[number % len(cores)],
             "seed": secrets.randbits(31),
         }
+        count = (WARM_UP_CALLS + PAIRS_PER_BLOCK) * self.wanted.timed_batch
+        drawn = torch.randperm(len(self.examples), generator=_secret_generator())
+        rows = drawn.repeat(math.ceil(count / len(drawn)))[:count]
+        feeds = [self.examples.rows(part).feed() for part in rows.split(self.wanted.timed_batch)]
         reads = {BASELINE: baseline, CANDIDATE: candidate}
-        return [Pair(**pair) for pair in self._ask(request, None, reads)]
+        return _of_form(_BLOCK, self._ask(request, feeds, reads))
 
-    def _ask(self, request: wire.Message, batches: Any, reads: dict[str, Path]) -> Any:
-        tree, blob = wire.encode(batches)
+    def count(self, model: Path) -> Operations:
+        """What one example costs. Raises as `predict` does."""
+        request = {"do": "count", "candidate": self.sandbox.sees(CANDIDATE, model)}
+        feeds = [self.examples.rows(slice(0, 1)).feed()]
+        return _of_form(_OPERATIONS, self._ask(request, feeds, {CANDIDATE: model}))
+
+    def _ask(self, request: wire.Message, feeds: Any, reads: dict[str, Path]) -> Any:
+        tree, blob = wire.encode(feeds)
         asked = ({**request, "batches": tree}, blob)
         try:
             reply, reply_blob = question.ask(
@@ -107,12 +144,26 @@ class Ruler:
             ) from error
 
 
-def _check_answer(answer: NDArray[Any], count: int, first: tuple[int, ...]) -> None:
-    right = answer.ndim == 2 and answer.shape == (count, *first[1:]) and answer.dtype.kind == "f"
+def _of_form(form: TypeAdapter[Any], answer: Any) -> Any:
+    try:
+        return form.validate_python(answer)
+    except ValidationError as error:
+        raise DoesNotRun(f"the process that ran it answered something else: {error}") from error
+
+
+def _check_answer(answer: NDArray[Any], batch: Examples, first: NDArray[Any]) -> None:
+    count = len(batch)
+    right = (
+        isinstance(answer, type(first))
+        and answer.ndim == 2
+        and answer.shape == (count, *first.shape[1:])
+        and answer.dtype.kind == "f"
+    )
     if not right:
         raise DoesNotRun(
-            f"it answers a batch of {count} images with {answer.dtype} of shape {answer.shape}; "
-            "expected one row of logits per image, as floats, for any batch size"
+            f"it answers a batch of {count} {batch.kind} with {getattr(answer, 'dtype', 'a value')}"
+            f" of shape {getattr(answer, 'shape', ())}; expected one row of logits for each, as "
+            "floats, for any batch size"
         )
 
 
@@ -120,9 +171,10 @@ def _secret_generator() -> torch.Generator:
     return torch.Generator().manual_seed(secrets.randbits(63))
 
 
-def _random_sizes(count: int) -> list[int]:
+def _random_sizes(count: int, largest: int) -> list[int]:
     """Sizes that sum to the count: a model may not know the batch that it is graded in."""
     sizes: list[int] = []
+    smallest = max(1, largest // 5)
     while (left := count - sum(sizes)) > 0:
-        sizes.append(min(left, 64 + secrets.randbelow(256)))
+        sizes.append(min(left, smallest + secrets.randbelow(largest - smallest + 1)))
     return sizes

@@ -8,7 +8,15 @@ is repeated.
 from dataclasses import replace
 
 from autograder.lab import Lab, Metric, Threshold
-from autograder.records import Check, Evidence, Exercise, Measurement, Outcome, Verdict
+from autograder.records import (
+    Check,
+    Evidence,
+    Exercise,
+    Interval,
+    Measurement,
+    Outcome,
+    Verdict,
+)
 
 
 def decide(lab: Lab, evidence: Evidence) -> Verdict:
@@ -44,13 +52,27 @@ def _check(threshold: Threshold, measurement: Measurement) -> Check:
         return _settled(threshold, measurement, 0.0, measurement.note)
     interval = measurement.value
     # Bytes are exact and the hidden examples fixed: only timing gets narrower by repetition.
-    if threshold.metric == "speedup" and not threshold.resolves(interval.low, interval.high):
+    if threshold.metric != "speedup":
+        return _settled(threshold, measurement, threshold.points_for(interval.value), "")
+    if not threshold.resolves(interval.low, interval.high):
         note = (
             f"Too noisy to judge: the true value may lie anywhere from {interval.low:.2f} to "
             f"{interval.high:.2f} {threshold.unit}. It will be measured again."
         )
         return _open(threshold, measurement, note)
-    return _settled(threshold, measurement, threshold.points_for(interval.value), "")
+    return _settled(threshold, measurement, *_proved(threshold, interval))
+
+
+def _proved(threshold: Threshold, interval: Interval) -> tuple[float, str]:
+    """Points for the end of the interval that earns less: a lucky measurement passes nothing."""
+    points = min(map(threshold.points_for, (interval.low, interval.high)))
+    if points == threshold.points_for(interval.value):
+        return points, ""
+    note = (
+        f"Points are for what is proved: at least {interval.low:.2f} {threshold.unit}, of "
+        f"{interval.value:.2f} measured."
+    )
+    return points, note
 
 
 def _settled(threshold: Threshold, measurement: Measurement, points: float, note: str) -> Check:

@@ -18,6 +18,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from autograder import artefact, machine, measure, sandbox
+from autograder.baseline import measure_baseline
 from autograder.records import Finding
 from autograder.ruler import Ruler
 from course_config import LAB_3_1
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def measured(ruler: Ruler, folder: Path) -> Iterator[Row]:
-    baseline = measure.measure_baseline(ruler, folder)
+    baseline = measure_baseline(ruler, folder)
     folded = fold_model(baselines.load(LAB_3_1.artefact.baseline))
     fp32 = onnx.load(str(export.to_onnx(folded, folder / "folded.onnx")))
     rows = data.cifar10("train").select(range(CALIBRATION_IMAGES))

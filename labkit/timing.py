@@ -7,9 +7,10 @@ minimum of CPU times is never used: single readings come out far too low.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from labkit.export import INPUT, OUTPUT, session
 
 WARM_UP_CALLS = 3
+Feed = Mapping[str, NDArray[Any]]  # one batch, by the names of a model's inputs
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Speedup:
 def time_pairs(
     baseline: Path | str, candidate: Path | str, shape: tuple[int, ...], pairs: int, seed: int
 ) -> list[Pair]:
-    """Time two ONNX models in this process, each on one thread.
+    """Time two ONNX models of images in this process, each on one thread, on random batches.
 
     Args:
         shape: of one input batch, such as (16, 3, 32, 32).
@@ -50,16 +52,32 @@ def time_pairs(
     Raises:
         ValueError: an output is not finite, so its time means nothing.
     """
-    draw, numbers = random.Random(seed), np.random.default_rng(seed)
+    numbers = np.random.default_rng(seed)
+    count = WARM_UP_CALLS + pairs
+    batches = [{INPUT: numbers.standard_normal(shape, np.float32)} for _ in range(count)]
+    return time_feeds(baseline, candidate, batches, seed)
+
+
+def time_feeds(
+    baseline: Path | str, candidate: Path | str, feeds: Sequence[Feed], seed: int
+) -> list[Pair]:
+    """Time two ONNX models on given batches, of which the first few warm both up.
+
+    Returns:
+        One pair for each batch after the first WARM_UP_CALLS.
+
+    Raises:
+        ValueError: an output is not finite, so its time means nothing.
+    """
+    draw = random.Random(seed)
     sides = {"baseline": _caller(baseline), "candidate": _caller(candidate)}
     for call in sides.values():
-        for _ in range(WARM_UP_CALLS):
-            call(numbers.standard_normal(shape, np.float32))
+        for batch in feeds[:WARM_UP_CALLS]:
+            call(batch)
     measured = []
-    for _ in range(pairs):
-        images = numbers.standard_normal(shape, np.float32)
+    for batch in feeds[WARM_UP_CALLS:]:
         order = draw.sample(list(sides), 2)
-        clocks = {side: _clocked(sides[side], images) for side in order}
+        clocks = {side: _clocked(sides[side], batch) for side in order}
         cpu, wall = zip(clocks["baseline"], clocks["candidate"], strict=True)
         measured.append(Pair(*cpu, *wall))
     return measured
@@ -80,21 +98,19 @@ def speedup(pairs: list[Pair], seed: int = 0, resamples: int = 2000) -> Speedup:
     )
 
 
-def _caller(path: Path | str) -> Callable[[NDArray[np.float32]], None]:
+def _caller(path: Path | str) -> Callable[[Feed], None]:
     model = session(path, threads=1)
 
-    def call(images: NDArray[np.float32]) -> None:
+    def call(batch: Feed) -> None:
         # Reading the output back is part of the timed work: nothing may be left for later.
-        if not np.isfinite(model.run([OUTPUT], {INPUT: images})[0]).all():
+        if not np.isfinite(model.run([OUTPUT], dict(batch))[0]).all():
             raise ValueError(f"{path} answers with numbers that are not finite")
 
     return call
 
 
-def _clocked(
-    call: Callable[[NDArray[np.float32]], None], images: NDArray[np.float32]
-) -> tuple[float, float]:
+def _clocked(call: Callable[[Feed], None], batch: Feed) -> tuple[float, float]:
     wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
-    call(images)
+    call(batch)
     cpu_ms, wall_ms = (time.thread_time_ns() - cpu) / 1e6, (time.perf_counter_ns() - wall) / 1e6
     return cpu_ms, wall_ms

@@ -29,6 +29,7 @@ LEDGER_ROWS = 60  # of the table; a Transformer has hundreds of scales that say 
 METRIC_NAMES: dict[Metric, str] = {
     "compression_ratio": "Compression ratio",
     "accuracy_kept": "Accuracy kept",
+    "delta_nll": "Loss against the baseline",
     "speedup": "Speed-up",
 }
 

@@ -28,7 +28,7 @@ from labkit.models import MlpSpec, ResNetSpec, build
 
 WANTED = minilab.LAB.artefact
 assert WANTED is not None
-REQUEST = {"file": WANTED.file, "inputs": [WANTED.input], "outputs": [WANTED.output]}
+REQUEST = {"file": WANTED.file, "inputs": ["images"], "outputs": ["logits"]}
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,14 @@ from grader_process import (
 )
 
 from autograder import classrun, evidence, grade, measure, notebooks
+from autograder.baseline import Baseline
 from autograder.files import AlreadyGrading, alone_in
 from autograder.grade import Grader
 from autograder.intake import seal
 from autograder.lab import MIB, Requirement
-from autograder.measure import Baseline
+from autograder.latency import NoiseCertificate
 from autograder.notebooks import Ran
-from autograder.records import Artefact, Evidence, Measurement, Notebook, Submission
+from autograder.records import Artefact, Evidence, Interval, Measurement, Notebook, Submission
 from autograder.ruler import DoesNotRun, Ruler, TooSlow
 from autograder.sandbox import NoSandbox, SandboxUnavailable
 from autograder.standing import held_against, may_settle, stands
@@ -386,10 +387,13 @@ def test_an_open_check_is_repeated_where_it_can_be_settled_or_when_asked(known: 
 class Stopwatch(Ruler):
     """A ruler whose candidate never finishes in time, and whose baseline may."""
 
-    def time(self, baseline: Path, candidate: Path) -> list[Any]:
+    def count(self, model: Path) -> Any:
+        raise DoesNotRun("not asked here")
+
+    def time(self, baseline: Path, candidate: Path, number: int = 0) -> Any:
         if candidate != baseline or self.machine.cpu == "busy":
             raise TooSlow(self.lab.limits.measuring_s)
-        return []
+        return None
 
 
 @pytest.mark.parametrize(("cpu", "ours"), [("idle", False), ("busy", True)])
@@ -400,8 +404,8 @@ def test_a_slow_model_is_its_authors_fault_and_a_slow_machine_ours(
     lab = replace(minilab.LAB, thresholds=(replace(minilab.LAB.thresholds[2], needs=()),))
     lab = replace(lab, thresholds=(replace(lab.thresholds[0], requires=Requirement()),))
     ruler = Stopwatch(lab, NoSandbox(), replace(known.machine, cpu=cpu))
-    model, quiet = Artefact(Path("theirs"), 1, (), 1, ()), measure.NoiseCertificate(None, 0.02)  # type: ignore[arg-type]
-    baseline = Baseline(replace(model, path=Path("ours")), None, quiet)  # type: ignore[arg-type]
+    model, quiet = Artefact(Path("theirs"), 1, (), 1, ()), NoiseCertificate(Interval(1, 1, 1), 0, 1)
+    baseline = Baseline(replace(model, path=Path("ours")), 1, None, None, None, quiet)  # type: ignore[arg-type]
     monkeypatch.setattr(measure, "SLOW", 0.5)  # of 100 s that the control takes on this clock
     monkeypatch.setattr(measure.time, "monotonic", lambda: float(next(clock)))
     (found,) = measure.measure(model, baseline, ruler)
@@ -413,11 +417,12 @@ def test_a_slow_model_is_its_authors_fault_and_a_slow_machine_ours(
 def test_a_model_whose_time_is_over_is_stopped(grader: Grader, tmp_path: Path) -> None:
     baseline = grader.baseline()
     assert baseline is not None
-    images = torch.zeros(10_000, 3, 32, 32)
+    examples = grader.ruler.examples
+    many = examples.rows(torch.arange(10_000).remainder(len(examples)))
     for seconds in (0, 1.5):  # a process is not started at all, or imports for longer than that
         late = replace(grader.ruler, deadline=time.monotonic() + seconds)
         with pytest.raises(TooSlow):
-            late.predict(baseline.artefact.path, images)
+            late.predict(baseline.artefact.path, many)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with pytest.raises(DoesNotRun):
         grader.ruler.time(baseline.artefact.path, tmp_path / "broken.onnx")
