@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from labkit.submission import submit as submit
 
 _SUBMODULES = (
-    "baselines", "data", "draws", "evaluation", "export", "models", "plots", "pretrained",
-    "registry", "submission", "tasks", "text", "timing", "tokenizers", "training",
+    "baselines", "data", "draws", "evaluation", "export", "footprint", "models", "plots",
+    "pretrained", "registry", "submission", "tasks", "text", "timing", "tokenizers", "training",
 )  # fmt: skip
 
 
