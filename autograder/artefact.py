@@ -20,7 +20,7 @@ from autograder.records import Artefact, Finding, TensorBytes
 from autograder.sandbox import Sandbox
 from autograder.shown import shown
 from labkit import onnx_rules
-from labkit.export.signature import OUTPUT
+from labkit.onnx_session import OUTPUT
 
 LIMITS = Limits(wall_clock_s=60, memory_bytes=4096 * MIB, processes=64)
 ATTEMPTS = 2  # a process that the machine takes away looks like one that a file has crashed

@@ -11,7 +11,8 @@ from torch import Tensor
 from autograder import hidden
 from autograder.lab import Artefact
 from labkit import baselines, data, pretrained, tokenizers
-from labkit.export.signature import IDS, INPUT, MASK, Signature, images, signature_of
+from labkit.export.signature import Signature, images, signature_of
+from labkit.onnx_session import IDS, INPUT, MASK
 from labkit.text import TokenBatch, tokenise, windows
 from labkit.timing import Feed
 
@@ -40,6 +41,11 @@ class Examples:
         last = self.takes.output[-1]
         assert isinstance(last, int)
         return last
+
+    @property
+    def tokens(self) -> int:
+        """Of each text or window, padding among them."""
+        return self.inputs[IDS].shape[1]
 
     def rows(self, chosen: Int[Tensor, " rows"] | slice) -> "Examples":
         inputs = {name: values[chosen] for name, values in self.inputs.items()}
@@ -72,12 +78,10 @@ class Examples:
         half = stream[context // 2 : context // 2 + (len(self) - 1) * context]
         return replace(self, inputs={IDS: half.view(-1, context)})
 
-    def with_another_future(self, generator: torch.Generator) -> "Examples":
-        """Windows whose second half is random: what was predicted before it must not change."""
-        ids = self.inputs[IDS].clone()
-        later = ids[:, ids.shape[1] // 2 :]
-        later.copy_(torch.randint(self.takes.vocabulary, later.shape, generator=generator))
-        return replace(self, inputs={IDS: ids})
+    def without_future(self) -> "Examples":
+        """Windows that end in their middle: the last prediction must not miss what follows."""
+        ids = self.inputs[IDS]
+        return replace(self, inputs={IDS: ids[:, : ids.shape[1] // 2 + 1]})
 
 
 @lru_cache(maxsize=1)

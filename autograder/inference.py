@@ -1,58 +1,63 @@
 """Below the trust line: run ONNX models on inputs that the grader sends. Our code, their file.
 
 It runs in the same sandbox as student code, because the file that it loads is a student's, and
-it never sees a label. One process answers one kind of question and ends.
+it never sees a label. One process answers one kind of question and ends. Imports no torch, for it
+starts anew for every block that is timed.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-import torch
-import torch.nn.functional as F
+import numpy as np
+from numpy.typing import NDArray
 
-from autograder import frames, operations, wire
+from autograder import arrays, frames, operations
 from autograder.sentinel import sentinel_ms
-from labkit import export, timing
-from labkit.export.signature import IDS
+from labkit import timing
+from labkit.onnx_session import IDS, OUTPUT, session
 
-Feeds = list[timing.Feed]
+Answers = Sequence[NDArray[Any]]
+Feeds = Sequence[arrays.Batch]
 
 
-def answer(request: wire.Message, blob: bytes) -> tuple[wire.Message, bytes]:
+def answer(request: frames.Message, blob: bytes) -> tuple[frames.Message, bytes]:
     try:
-        feeds = [_as_arrays(batch) for batch in wire.decode(request["batches"], blob)]
-        tree, reply_blob = wire.encode(DEEDS[request["do"]](request, feeds))
+        feeds = arrays.unpack(blob)
+        if request["do"] in ANSWERED:
+            answers = ANSWERED[request["do"]](request, feeds)
+            return {}, arrays.pack([{OUTPUT: answer} for answer in answers])
+        return {"value": SAID[request["do"]](request, feeds)}, b""
     except Exception as error:  # onnxruntime raises a type per status; each means: does not run
         return {"failed": f"{type(error).__name__}: {str(error)[:1500]}"}, b""
-    return {"value": tree}, reply_blob
 
 
-def _as_arrays(batch: Mapping[str, Any]) -> timing.Feed:
-    return dict(batch)
+def _predict(request: frames.Message, feeds: Feeds) -> Answers:
+    model = session(request["candidate"], threads=request["threads"])
+    return [model.run([OUTPUT], dict(batch))[0] for batch in feeds]
 
 
-def _predict(request: wire.Message, feeds: Feeds) -> object:
-    model = export.session(request["candidate"], threads=request["threads"])
-    return [model.run([export.OUTPUT], dict(batch))[0] for batch in feeds]
-
-
-def _losses(request: wire.Message, feeds: Feeds) -> object:
+def _losses(request: frames.Message, feeds: Feeds) -> Answers:
     """Nats of every predicted token, (rows, tokens - 1): logits of a vocabulary are too many."""
-    model = export.session(request["candidate"], threads=request["threads"])
-    found = []
-    for batch in feeds:
-        windows = torch.from_numpy(batch[IDS])
-        given = windows[:, :-1].contiguous().numpy()
-        logits = torch.from_numpy(model.run([export.OUTPUT], {IDS: given})[0]).float()
-        loss = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none")
-        found.append(loss.numpy())
-    return found
+    model = session(request["candidate"], threads=request["threads"])
+    return [
+        _cross_entropy(model.run([OUTPUT], {IDS: batch[IDS][:, :-1]})[0], batch[IDS][:, 1:])
+        for batch in feeds
+    ]
 
 
-def _time(request: wire.Message, feeds: Feeds) -> object:
+def _cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of logits (rows, tokens, vocabulary) that need not sum to anything."""
+    if logits.shape[:2] != targets.shape:
+        raise ValueError(f"logits of shape {logits.shape} for targets of {targets.shape}")
+    shifted = logits.astype(np.float64) - logits.max(axis=2, keepdims=True)
+    chosen = np.take_along_axis(shifted, targets[:, :, None], axis=2)[:, :, 0]
+    return np.asarray(np.log(np.exp(shifted).sum(axis=2)) - chosen)
+
+
+def _time(request: frames.Message, feeds: Feeds) -> dict[str, object]:
     core = _held_to(request["core"])
     before = sentinel_ms()
     paths = request["baseline"], request["candidate"]
@@ -61,7 +66,7 @@ def _time(request: wire.Message, feeds: Feeds) -> object:
     return {"pairs": [asdict(pair) for pair in pairs], "sentinel_ms": [before, after], "core": core}
 
 
-def _count(request: wire.Message, feeds: Feeds) -> object:
+def _count(request: frames.Message, feeds: Feeds) -> dict[str, object]:
     return asdict(operations.count(request["candidate"], feeds[0]))
 
 
@@ -73,9 +78,11 @@ def _held_to(core: int) -> int:
     return -1
 
 
-DEEDS: dict[str, Callable[[wire.Message, Feeds], object]] = {
+ANSWERED: dict[str, Callable[[frames.Message, Feeds], Answers]] = {
     "predict": _predict,
     "losses": _losses,
+}
+SAID: dict[str, Callable[[frames.Message, Feeds], dict[str, object]]] = {
     "time": _time,
     "count": _count,
 }

@@ -34,6 +34,11 @@ class Block:
     sentinel_ms: tuple[float, float]  # CPU time of the same fixed work, before and after
     core: int = -1  # that the process was held to; -1: it could not be held
 
+    def __post_init__(self) -> None:
+        clocks = [value for pair in self.pairs for value in vars(pair).values()]
+        if not self.pairs or not all(0 < ms < math.inf for ms in (*clocks, *self.sentinel_ms)):
+            raise ValueError(f"a block must hold times above zero, got {self}")
+
     @property
     def log_ratio(self) -> float:
         return median(math.log(p.baseline_cpu_ms / p.candidate_cpu_ms) for p in self.pairs)

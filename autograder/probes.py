@@ -30,7 +30,7 @@ class Probed:
 
     alone: float  # agreement of answers
     shifted: float  # kept on shifted examples, over kept on the same examples as they are
-    future: float = 1.0  # agreement of losses before a changed future; 1 for classifiers
+    future: float = 1.0  # agreement of a loss with and without what follows; 1 for classifiers
 
     @property
     def fault(self) -> str:
@@ -48,7 +48,7 @@ class Probed:
             )
         if self.future < LEAST_AGREEMENT:
             return (
-                f"When later tokens change, predictions before them agree to "
+                "Predictions with and without the tokens that follow agree to "
                 f"{100 * self.future:.0f} %: the model sees the future. Its attention must be "
                 "causal."
             )
@@ -69,21 +69,21 @@ def probe(
         DoesNotRun, TooSlow: as `Ruler.run` does.
     """
     examples = ruler.examples
-    chosen = torch.randperm(len(examples))[:ALONE]
-    alone, shifted = examples.rows(chosen), examples.rows(slice(0, SHIFTED)).shifted()
     generator = torch.Generator().manual_seed(secrets.randbits(63))
-    changed = alone.with_another_future(generator) if examples.labels is None else None
+    chosen = torch.randperm(len(examples), generator=generator)[:ALONE]
+    alone, shifted = examples.rows(chosen), examples.rows(slice(0, SHIFTED)).shifted()
+    ending = alone.without_future() if examples.labels is None else None
     asked = [alone.rows(slice(row, row + 1)) for row in range(len(alone))]
-    parts = [asked, batches(shifted), [changed] if changed else []]
+    parts = [asked, batches(shifted), [ending] if ending else []]
     found = ruler.run(model, list(chain.from_iterable(parts)))
     one_by_one = torch.cat(found[: len(alone)])
     moved = torch.cat(found[len(alone) : len(alone) + len(parts[1])])
     plain = _kept(scores[: len(shifted)], baseline[0][: len(shifted)])
     kept = _kept(shifted.score(moved), baseline[1])
     future = 1.0
-    if changed:
-        half = answers.shape[1] // 2 - 1
-        future = _agreement(answers[chosen][:, :half], found[-1][:, :half], examples)
+    if ending:
+        last = found[-1].shape[1] - 1
+        future = _agreement(answers[chosen][:, last], found[-1][:, last], examples)
     return Probed(_agreement(answers[chosen], one_by_one, examples), kept / plain, future)
 
 

@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from autograder import arrays, question
 from autograder import examples as hidden_examples
 from autograder import lab as demands
-from autograder import question, wire
 from autograder.examples import LARGEST_BATCH, Examples
+from autograder.frames import Message
 from autograder.lab import Lab, Limits
 from autograder.latency import PAIRS_PER_BLOCK, Block
 from autograder.operations import Operations
 from autograder.records import Machine
 from autograder.sandbox import Sandbox
+from labkit.onnx_session import OUTPUT
 from labkit.timing import WARM_UP_CALLS
 
 INFERENCE_LIMITS = Limits(wall_clock_s=180)
@@ -89,8 +92,12 @@ class Ruler:
             "threads": self.machine.cores,
         }
         feeds = [batch.feed() for batch in batches]
-        answers = self._ask(request, feeds, {CANDIDATE: model})
-        if type(answers) is not list or len(answers) != len(batches):
+        _, blob = self._ask(request, feeds, {CANDIDATE: model})
+        try:
+            answers = [answer[OUTPUT] for answer in arrays.unpack(blob)]
+        except (ValueError, KeyError) as error:
+            raise DoesNotRun(f"the process that ran it answered something else: {error}") from error
+        if len(answers) != len(batches):
             raise DoesNotRun("the process that ran it did not answer every batch")
         for batch, answer in zip(batches, answers, strict=True):
             _check_answer(answer, batch, answers[0])
@@ -118,27 +125,29 @@ class Ruler:
         rows = drawn.repeat(math.ceil(count / len(drawn)))[:count]
         feeds = [self.examples.rows(part).feed() for part in rows.split(self.wanted.timed_batch)]
         reads = {BASELINE: baseline, CANDIDATE: candidate}
-        return _of_form(_BLOCK, self._ask(request, feeds, reads))
+        return _of_form(_BLOCK, self._ask(request, feeds, reads)[0])
 
     def count(self, model: Path) -> Operations:
         """What one example costs. Raises as `predict` does."""
         request = {"do": "count", "candidate": self.sandbox.sees(CANDIDATE, model)}
         feeds = [self.examples.rows(slice(0, 1)).feed()]
-        return _of_form(_OPERATIONS, self._ask(request, feeds, {CANDIDATE: model}))
+        return _of_form(_OPERATIONS, self._ask(request, feeds, {CANDIDATE: model})[0])
 
-    def _ask(self, request: wire.Message, feeds: Any, reads: dict[str, Path]) -> Any:
-        tree, blob = wire.encode(feeds)
-        asked = ({**request, "batches": tree}, blob)
+    def _ask(
+        self, request: Message, feeds: Sequence[arrays.Batch], reads: dict[str, Path]
+    ) -> tuple[Any, bytes]:
+        """What the process says, and the arrays that it answers with."""
+        asked = (request, arrays.pack(feeds))
         try:
-            reply, reply_blob = question.ask(
+            reply, blob = question.ask(
                 self.sandbox, "autograder.inference", asked, INFERENCE_LIMITS, reads, self.deadline
             )
             if "failed" in reply:
                 raise DoesNotRun(str(reply["failed"]))
-            return wire.decode(reply.get("value"), reply_blob)
+            return reply.get("value"), blob
         except question.TimeOver as late:
             raise TooSlow(late.seconds) from late
-        except (question.NoAnswer, wire.WireError) as error:
+        except question.NoAnswer as error:
             raise DoesNotRun(
                 f"the process that ran it ended without an answer ({error})"
             ) from error
@@ -153,18 +162,15 @@ def _of_form(form: TypeAdapter[Any], answer: Any) -> Any:
 
 def _check_answer(answer: NDArray[Any], batch: Examples, first: NDArray[Any]) -> None:
     count = len(batch)
-    right = (
-        isinstance(answer, type(first))
-        and answer.ndim == 2
-        and answer.shape == (count, *first.shape[1:])
-        and answer.dtype.kind == "f"
-    )
-    if not right:
+    each = first.shape[1:] if batch.labels is not None else (batch.tokens - 1,)
+    if answer.ndim != 2 or answer.shape != (count, *each) or answer.dtype.kind != "f":
         raise DoesNotRun(
-            f"it answers a batch of {count} {batch.kind} with {getattr(answer, 'dtype', 'a value')}"
-            f" of shape {getattr(answer, 'shape', ())}; expected one row of logits for each, as "
-            "floats, for any batch size"
+            f"it answers a batch of {count} {batch.kind} with {answer.dtype} of shape "
+            f"{answer.shape}; expected one row of logits for each, as floats, for any batch size"
         )
+    if not np.isfinite(answer).all():
+        bad = int((~np.isfinite(answer)).sum())
+        raise DoesNotRun(f"of {answer.size} logits {bad} are not finite")
 
 
 def _secret_generator() -> torch.Generator:

@@ -14,7 +14,8 @@ import numpy as np
 import onnxruntime as ort
 
 from labkit.export import onnx_file
-from labkit.export.signature import OUTPUT, Signature, concrete, images
+from labkit.export.signature import Signature, concrete, images
+from labkit.onnx_session import OUTPUT
 
 ARTEFACT = "model.onnx"
 MANIFEST = "manifest.json"

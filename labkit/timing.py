@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labkit.export import INPUT, OUTPUT, session
+from labkit.onnx_session import INPUT, OUTPUT, session
 
 WARM_UP_CALLS = 3
 Feed = Mapping[str, NDArray[Any]]  # one batch, by the names of a model's inputs

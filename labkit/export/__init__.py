@@ -7,10 +7,8 @@ from labkit.export.fp32 import to_onnx
 from labkit.export.int4 import int4_packed, int4_weight_only
 from labkit.export.int8 import QUANTIZED_OPERATORS, Range, activations, int8_dynamic, int8_static
 from labkit.export.packed import PackedLinear, dequantised, round_linears, round_to_grid
-from labkit.export.runtime import predict, session, token_losses
+from labkit.export.runtime import predict, token_losses
 from labkit.export.signature import (
-    INPUT,
-    OUTPUT,
     InputSpec,
     Signature,
     images,
@@ -18,6 +16,7 @@ from labkit.export.signature import (
     texts,
     tokens,
 )
+from labkit.onnx_session import INPUT, OUTPUT, session
 
 __all__ = [
     "INPUT", "OUTPUT", "QUANTIZED_OPERATORS", "InputSpec", "PackedLinear", "Range", "Signature",

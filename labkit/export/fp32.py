@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from labkit.export import graph
-from labkit.export.signature import OUTPUT, Signature, signature_of
+from labkit.export.signature import Signature, signature_of
 from labkit.models import BertSpec, GptSpec, LlamaSpec, VitSpec, logits_in, spec_of
+from labkit.onnx_session import OUTPUT
 
 OPSET = 20
 

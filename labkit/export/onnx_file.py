@@ -7,7 +7,7 @@ import onnxruntime as ort
 
 from labkit import onnx_rules
 from labkit.export.fp32 import OPSET
-from labkit.export.runtime import session
+from labkit.onnx_session import session
 
 SHOWN = 400  # characters of a library's message
 BEGINNINGS = {

@@ -9,20 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from labkit.export.signature import IDS, MASK, OUTPUT
+from labkit.onnx_session import IDS, MASK, OUTPUT, session
 from labkit.text import TokenBatch
 
 Inputs = Tensor | TokenBatch  # images, windows of tokens, or texts with their masks
-
-
-def session(model: Path | str | bytes, threads: int = 1) -> ort.InferenceSession:
-    """A model, or the file that holds one, in ONNX Runtime on the CPU, on so many threads."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    source = model if isinstance(model, bytes) else str(model)
-    options.log_severity_level = 4  # its errors are raised, and need not be printed too
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def predict(path: Path | str, inputs: Inputs, chunk: int = 250) -> Float[Tensor, "count ..."]:

@@ -17,11 +17,8 @@ from labkit.models import (
     VitSpec,
     spec_of,
 )
+from labkit.onnx_session import IDS, INPUT, MASK
 
-INPUT = "images"
-IDS = "input_ids"
-MASK = "attention_mask"
-OUTPUT = "logits"
 Size = int | Literal["batch", "tokens"]  # a word stands for a size that changes from call to call
 
 

@@ -330,6 +330,7 @@ def _told(script: str, folder: Path) -> str:
 
 def _reply(size: object, shape: object = (2,), dtype: str = "float", operator: str = "Relu") -> str:
     line = {"name": "w", "shape": shape, "dtype": dtype, "size_bytes": size}
+    line |= {"role": "weight", "elements": 2, "zeros": 0}
     return f"return {{'ledger': [{line!r}], 'operators': [{operator!r}]}}, bytes(20)"
 
 

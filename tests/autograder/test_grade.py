@@ -120,7 +120,7 @@ def test_a_model_that_ignores_its_batch_is_explained(graded: Graded) -> None:
     found = graded({"build": build})
     kept = next(m for m in found.measurements if m.metric == "accuracy_kept")
     assert kept.value is None
-    assert "expected one row of logits per image" in kept.note
+    assert "expected one row of logits for each" in kept.note
 
 
 def test_evidence_comes_back_as_it_was_written(graded: Graded, tmp_path: Path) -> None:
