@@ -131,7 +131,7 @@ def bytes_table(rows: list[Row]) -> str:
 
 
 def operations_table(rows: list[Row]) -> str:
-    head = ("model", "GMACs", "TBOPS FP32", "FP16", "W4A16", "W8A8")
+    head = ("model", "GMACs", "TBOPS FP32", "FP16", "W8A8", "W4A8")
     return _table(head, [_operations_cells(each) for each in rows])
 
 
@@ -148,8 +148,8 @@ def _operations_cells(each: Row) -> tuple[str, ...]:
         bops = each.operations.bops(lambda name: inside if name in in_blocks else outside)
         return _digits(bops / 1e12)
 
-    bits = ((32, 32, 32), (16, 16, 16), (4, 16, 16), (8, 8, 16))
-    return (each.title, _digits(each.operations.macs / 1e9), *(tera(*each) for each in bits))
+    bits = ((32, 32, 32), (16, 16, 16), (8, 8, 16), (4, 8, 16))
+    return (each.title, _digits(each.operations.macs / 1e9), *(tera(*chosen) for chosen in bits))
 
 
 def _bytes_cells(each: Row) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def tensors(model: nn.Module) -> tuple[StoredTensor, ...]:
     """Parameters and persistent buffers in the order of the state dict; shared ones once.
 
     Shared means the same parameter object under several names. One that an embedding shares with
-    an output layer is an embedding.
+    an output layer is an embedding. `model.to("meta")` makes two objects of it; a model that is
+    built on `meta` keeps it one.
     """
     shared: dict[int, list[_Use]] = {}
     for use in _uses(model):

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from labkit import footprint
 from labkit.footprint import FP16, FP32, INT8_CHANNEL, W4_G128, Dense, Parts
@@ -94,7 +95,7 @@ def test_masks_and_numbers_rounded_in_fp32_save_nothing() -> None:
     layer = nn.Linear(8, 4, bias=False)
     dense = footprint.account(layer, footprint.as_it_is)
     assert dense.stored_bytes == 4 * 32
-    nn.utils.prune.l1_unstructured(layer, "weight", 0.9)
+    prune.l1_unstructured(layer, "weight", 0.9)
     masked = footprint.account(layer, footprint.as_it_is)
     assert masked.stored_bytes == 2 * dense.stored_bytes
     assert masked.parameters == dense.parameters
