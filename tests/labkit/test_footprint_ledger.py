@@ -46,6 +46,19 @@ def test_an_output_layer_of_its_own_is_no_layer_of_a_block() -> None:
     assert found.embedding_byte_share == 2 * 2 * 64 * 32 / found.stored_bytes
 
 
+def test_an_embedding_is_one_whichever_use_comes_first() -> None:
+    model = nn.ModuleDict({"answer": nn.Linear(4, 10, bias=False), "table": nn.Embedding(10, 4)})
+    model["answer"].weight = model["table"].weight
+    (shared,) = footprint.tensors(model)
+    assert (shared.kind, shared.name) == ("embedding", "answer.weight")
+
+
+def test_a_convolution_in_a_repeated_layer_is_not_what_gptq_quantizes() -> None:
+    model = nn.ModuleList([nn.Conv2d(2, 2, 3, bias=False), nn.Linear(2, 2, bias=False)])
+    assert [footprint.in_block(x) for x in footprint.tensors(model)] == [False, True]
+    assert all(footprint.is_matrix(x) for x in footprint.tensors(model))
+
+
 def test_a_pooler_and_a_classifier_are_linear_but_in_no_block() -> None:
     model = build(BertSpec(64, 32, 1, 2, 48, 32))  # positions and pooler: both 32 x 32
     kinds = _kinds(model)

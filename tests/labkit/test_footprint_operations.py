@@ -123,7 +123,7 @@ BASIC = {"hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2], "layer_typ
 
 
 def test_torchvisions_published_figures() -> None:
-    """17.56, 4.09 and 1.81 "GFLOPS" at 224 x 224, which are GMACs: torchvision 0.20, docs, models.
+    """17.56, 4.09 and 1.81 "GFLOPS" at 224 x 224, which are GMACs: torchvision, docs of the models.
 
     To the printed digits.
     """

@@ -40,11 +40,10 @@ def test_bits_per_weight_are_those_of_the_formula(storage: Grouped, printed: str
 
 
 def test_what_does_not_fit_is_rounded_up_row_by_row() -> None:
-    """3 rows of 5 codes of 3 bits: 15 bits, 2 bytes; groups of 2, 2 and 1; 3 zero points of 3 bits.
-
-    9 scales of 5 bits are 45 bits, one run of 6 bytes."""
-    parts = Grouped(3, group_size=2, scale_bits=5, zero_bits=3).parts(_matrix(3, 5))
-    assert parts == Parts(codes=6, scales=6, zero_points=6)
+    """Each of 3 rows: 5 codes of 2 bits, 2 bytes; groups of 2, 2 and 1; 3 zero points of 3 bits,
+    2 bytes. The 9 scales of 3 bits are one run of 27 bits, 4 bytes."""
+    parts = Grouped(2, group_size=2, scale_bits=3, zero_bits=3).parts(_matrix(3, 5))
+    assert parts == Parts(codes=6, scales=4, zero_points=6)
 
 
 def test_a_codebook_is_counted_as_in_deep_compression() -> None:
@@ -133,6 +132,18 @@ def test_a_sparse_format_reaches_the_printed_ratio(
     }[how]()
     digits = len(printed.partition(".")[2])
     assert f"{bits / bits_per_place:.{digits}f}" == printed
+
+
+def test_small_sparse_tensors_to_the_byte() -> None:
+    """3 rows of 5, 7 of 15 kept, values of 3 bits: 21 bits, 3 bytes.
+
+    Masks: a byte per row. CSR: 7 indices of 4 bits, 28 bits, and 4 pointers of 2 bytes. The entries
+    of a relative index are 9 with two fillers: 27 bits and 36."""
+    matrix = _matrix(3, 5)
+    assert Bitmap(7 / 15, 3).parts(matrix) == Parts(codes=3, positions=3)
+    assert Csr(7 / 15, 3, 4, pointer_bits=16).parts(matrix) == Parts(codes=3, positions=4 + 8)
+    assert RelativeIndex(7 / 15, 2 / 15, 3).parts(matrix) == Parts(codes=4, positions=5)
+    assert TwoOfFour(3).parts(_matrix(3, 12)) == Parts(codes=3 * 3, positions=3 * 2)
 
 
 def test_pointers_cost_csr_a_percent_where_rows_are_4096_wide() -> None:
