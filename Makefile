@@ -30,7 +30,7 @@ wheel: setup    ## Make the student's wheel in dist/, without reference and sour
 	@$(BIN)/python scripts/student_wheel.py
 
 calibrate: setup ## Measure what the thresholds of lab 3.1 stand between
-	@$(BIN)/python -m bench.calibrate
+	@$(BIN)/course calibrate 3.1
 
 bench-labkit: setup ## Measure what imports, data sets, baselines and attention cost
 	@$(BIN)/python -m bench.labkit

@@ -6,6 +6,7 @@ size is the number of its bytes, and the ledger must add up to it. Anything else
 wrongly, it would say of a model whose bytes and answers are then measured.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ def load(
         return too_large
     path = folder / wanted.file
     try:
-        artefact = _checked(reply, len(payload), path)
+        artefact = _checked(reply, payload, path)
     except _Inconsistent as lie:
         message = f"The process that read the model answered with {lie}. Export the model anew."
         return Finding(wanted.file, message)
@@ -91,7 +92,7 @@ def _asked(
     return Finding(wanted.file, message)
 
 
-def _checked(reply: Message, size: int, path: Path) -> Artefact:
+def _checked(reply: Message, payload: bytes, path: Path) -> Artefact:
     """Raises _Inconsistent unless ledger, operators and size could belong to one model."""
     lines, operators = reply.get("ledger"), reply.get("operators")
     if type(lines) is not list or len(lines) > onnx_rules.MAX_TENSORS:
@@ -101,10 +102,12 @@ def _checked(reply: Message, size: int, path: Path) -> Artefact:
     if strange := set(operators) - onnx_rules.OPERATORS:
         raise _Inconsistent(f"the operator {shown(min(strange))}, which may not be used")
     ledger = tuple(_line(line) for line in lines)
+    size = len(payload)
     graph_bytes = size - sum(line.size_bytes for line in ledger)
     if graph_bytes <= 0:
         raise _Inconsistent(f"{size - graph_bytes} bytes of tensors in a file of {size}")
-    return Artefact(path, size, ledger, graph_bytes, tuple(sorted(set(operators))))
+    digest = hashlib.sha256(payload).hexdigest()
+    return Artefact(path, size, ledger, graph_bytes, tuple(sorted(set(operators))), digest)
 
 
 def _line(line: Any) -> TensorBytes:

@@ -6,19 +6,23 @@ page shows stays in memory.
 """
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from autograder import evidence, grade
+from autograder import evidence, grade, published
 from autograder.files import alone_in, sweep
 from autograder.grade import Grader
 from autograder.intake import seal, student_of
 from autograder.lab import Lab
+from autograder.machine import Equipment
+from autograder.published import Change, Published
 from autograder.records import Evidence, Refusal, Submission
 from autograder.report import Graded, write_class_page, write_report
 from autograder.sandbox import SandboxUnavailable
@@ -29,6 +33,7 @@ ATTEMPTS = 2  # for a submission that our own code failed on
 PAUSES_S = (1.0, 10.0)  # before a sandbox that did not start is tried again: memory may come back
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
@@ -37,6 +42,24 @@ class ClassResult:
     graded: tuple[Graded, ...]
     refused: tuple[Refusal, ...]
     page: Path
+    changed: tuple[Change, ...]  # published otherwise before, from the same evidence
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where submissions are graded: on this machine one by one, or as runners.parallel says."""
+
+    grade: Callable[[Submission, Grader, Path, grade.Tell], Evidence]
+    ready: Callable[[Grader], object]  # what fails in here fails for everybody, and ends the run
+    equipment: tuple[Equipment, ...] = ()  # that open checks may be settled on; none: this machine
+    width: int = 1  # submissions at the same time
+
+
+def _grade_here(submission: Submission, grader: Grader, out: Path, tell: grade.Tell) -> Evidence:
+    return grade.grade(submission, grader, out, tell)
+
+
+HERE = Place(grade=_grade_here, ready=lambda grader: grader.baseline())
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,8 @@ class _Session:
     grader: Grader
     out: Path
     again: bool
+    place: Place
+    reporting: threading.Lock = field(default_factory=threading.Lock)  # charts share a style
 
 
 def grade_class(
@@ -56,6 +81,7 @@ def grade_class(
     out: Path,
     tell: grade.Tell,
     again: bool = False,
+    place: Place = HERE,
 ) -> ClassResult:
     """Grade what is not graded yet, then write every report and the class page.
 
@@ -63,6 +89,7 @@ def grade_class(
         submissions: a folder with one folder or zip per student.
         prepare: called once `out` is ours, for it writes there.
         again: repeat every check that is open, even one that this machine cannot settle.
+        place: where they are graded.
 
     Raises:
         AlreadyGrading: another grader works on `out`.
@@ -72,29 +99,53 @@ def grade_class(
     with alone_in(out):
         for folder in (out, out / "evidence"):
             sweep(folder)
-        session = _Session(lab, prepare(), out, again)
-        graded, refused = [], list[Refusal]()
+        session = _Session(lab, prepare(), out, again, place)
         entries = handed_in(submissions)
         handed_in_by = Counter(student_of(path) for path in entries)
-        for number, path in enumerate(entries, start=1):
+
+        def one(numbered: tuple[int, Path]) -> Graded | Refusal:
+            number, path = numbered
             if handed_in_by[student := student_of(path)] > 1:
                 reason = f"{path.name}: {student} handed in twice; leave one folder or zip."
-                refused.append(Refusal(student, reason))
-                continue
-            found = _result(path, session, partial(_tell_place, tell, number, len(entries)))
-            if isinstance(found, Refusal):
-                refused.append(found)
-            else:
-                graded.append(found)
+                return Refusal(student, reason)
+            return _result(path, session, partial(_tell_place, tell, number, len(entries)))
+
+        found = list(_each(one, enumerate(entries, start=1), place.width))
+        graded = [each for each in found if isinstance(each, Graded)]
+        refused = [each for each in found if isinstance(each, Refusal)]
         page = write_class_page(lab, graded, refused, out)
-        return ClassResult(tuple(graded), tuple(refused), page)
+        return ClassResult(tuple(graded), tuple(refused), page, _published(graded, out))
+
+
+def _published(graded: Sequence[Graded], out: Path) -> tuple[Change, ...]:
+    before = published.read(out)
+    now = [Published.of_verdict(one.student, one.graded_at, one.verdict) for one in graded]
+    published.write([*before.values(), *now], out)
+    same = [
+        one for one in now if (old := before.get(one.student)) and old.graded_at == one.graded_at
+    ]
+    return tuple(published.changes(before, same))
+
+
+def _each(
+    action: Callable[[Item], Answer], items: Iterable[Item], width: int
+) -> Iterator[Answer]:
+    """The answers in the order of the items. What one raises ends it: no other is begun."""
+    if width == 1:
+        yield from map(action, items)
+        return
+    pool = ThreadPoolExecutor(width)
+    try:
+        yield from pool.map(action, items)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _result(path: Path, session: _Session, tell: grade.Tell) -> Graded | Refusal:
     known = _guarded(path, partial(_known, path, session))
     if not isinstance(known, Submission):
         return known
-    _started(session.grader.baseline)  # what fails here fails for everybody, and ends the run
+    _started(partial(session.place.ready, session.grader))
     graded = _guarded(path, partial(_graded, known, session, tell))
     assert not isinstance(graded, Submission)
     return graded
@@ -105,12 +156,12 @@ def _known(path: Path, session: _Session) -> Graded | Refusal | Submission:
     sealed = seal(path, session.lab, session.out / "sealed")
     if isinstance(sealed, Refusal):
         return sealed
-    found = settled(sealed, session.grader, session.out, session.again)
+    found = settled(sealed, session)
     return sealed if found is None else _reported(found, session)
 
 
 def _graded(submission: Submission, session: _Session, tell: grade.Tell) -> Graded:
-    once = partial(grade.grade, submission, session.grader, session.out, tell)
+    once = partial(session.place.grade, submission, session.grader, session.out, tell)
     for _ in range(ATTEMPTS - 1):
         try:
             return _reported(_started(once), session)
@@ -123,7 +174,8 @@ def _graded(submission: Submission, session: _Session, tell: grade.Tell) -> Grad
 
 def _reported(found: Evidence, session: _Session) -> Graded:
     verdict = decide(session.lab, found)
-    write_report(session.lab, found, verdict, session.out)
+    with session.reporting:
+        write_report(session.lab, found, verdict, session.out)
     return Graded.of(found, verdict)
 
 
@@ -162,9 +214,10 @@ def handed_in(submissions: Path) -> list[Path]:
     return sorted(path for path in submissions.iterdir() if not path.name.startswith("."))
 
 
-def settled(submission: Submission, grader: Grader, out: Path, again: bool) -> Evidence | None:
+def settled(submission: Submission, session: _Session) -> Evidence | None:
     """The evidence of these very files, unless grading them again would say more."""
-    path = grade.evidence_path(submission.student, out)
+    grader = session.grader
+    path = grade.evidence_path(submission.student, session.out)
     if not path.is_file():
         return None
     try:
@@ -174,4 +227,6 @@ def settled(submission: Submission, grader: Grader, out: Path, again: bool) -> E
     machine = grader.ruler.machine
     if not stands(known, submission, machine, grader.held_against):
         return None
-    return None if may_settle(known, grader.lab, machine, again) else known
+    places = session.place.equipment or (machine,)
+    more = any(may_settle(known, grader.lab, place, session.again) for place in places)
+    return None if more else known

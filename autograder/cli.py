@@ -18,15 +18,24 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from autograder import adversaries as attacks
+from autograder import calibrate as calibration
 from autograder import demo as demonstration
+from autograder import doctor as examination
 from autograder import notebook as notebooks
+from autograder import regrade as regrades
 from autograder import release as releases
 from autograder import validate as validation
+from autograder import verify as verification
 from autograder.classrun import ClassResult, grade_class, handed_in
 from autograder.files import AlreadyGrading
 from autograder.grade import Tell, prepare
 from autograder.lab import Lab
+from autograder.published import Change
 from autograder.records import Check, Outcome
+from autograder.runners import choice
+from autograder.runners import job as jobs
+from autograder.runners.parallel import grade_class_on
+from autograder.runners.runner import NoRunner
 from autograder.samples import SampleError
 from autograder.sandbox import Sandbox, SandboxUnavailable, find
 from course_config import LABS
@@ -36,6 +45,7 @@ SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
 EXPECTED = (
     AlreadyGrading,
     SandboxUnavailable,
+    NoRunner,
     SourceUnavailable,
     SampleError,
     releases.Leak,
@@ -87,6 +97,12 @@ def grade(
     again: Annotated[
         bool, typer.Option("--again", help="Repeat every open check, here or not.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that grade here; 0: this one, one by one.")
+    ] = 0,
+    scheduler: Annotated[
+        str, typer.Option(help="Grade on a Dask scheduler's workers, such as tcp://HOST:8786.")
+    ] = "",
     unsafe_no_sandbox: Unsafe = False,
 ) -> None:
     """Grade what is not graded yet, and write a report per student and a class page."""
@@ -96,9 +112,99 @@ def grade(
         raise typer.BadParameter(
             f"{submissions} holds no submissions; it needs one folder or zip per student"
         )
-    lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
-    result = graded(submissions, lab, sandbox, out, again)
+    if workers and scheduler:
+        raise typer.BadParameter(
+            f"--workers {workers} grades here and --scheduler {scheduler} elsewhere; choose one"
+        )
+    lab = find_lab(lab_name)
+    if workers or scheduler:
+        with progress() as tell, choice.chosen(workers, scheduler, unsafe_no_sandbox) as runners:
+            result = grade_class_on(
+                *(runners, submissions, lab, SOURCE, out, tell),
+                again=again,
+                unsafe=unsafe_no_sandbox,
+            )
+    else:
+        result = graded(submissions, lab, find(unsafe_no_sandbox), out, again)
     show(lab, result)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine is, and what can be graded on it."""
+    found = examination.examine(LABS)
+    table = Table("this machine", "", show_lines=True)
+    for line in found.machine:
+        table.add_row(line.name, escape(line.value))
+    console.print(table)
+    checks = Table("lab", "check", "here")
+    for check in found.checks:
+        reason = f"[yellow]not here: {escape(check.reason)}[/]" if check.reason else "can be graded"
+        checks.add_row(check.lab, check.check, reason)
+    console.print(checks)
+    console.print("As a worker of a Dask scheduler, started in the course's folder:")
+    print(found.worker)
+
+
+@app.command(hidden=True)
+def job(folder: Path) -> None:
+    """Do the job that a runner has put into a folder."""
+    jobs.run(folder, find_lab, SOURCE)
+
+
+@app.command()
+def regrade(
+    lab_name: LabName,
+    out: Annotated[Path, typer.Option(help="Where evidence and reports are.")] = Path("out/grades"),
+    publish: Annotated[bool, typer.Option("--publish", help="Write what has changed.")] = False,
+) -> None:
+    """Verdicts anew from evidence: who changes, by how much and why. Runs nothing."""
+    lab = find_lab(lab_name)
+    found = regrades.regrade(lab, out)
+    show_changes(found.changes)
+    for refusal in found.unreadable:
+        console.print(f"[red]{escape(refusal.student)}[/]: {escape(refusal.reason)}")
+    if publish:
+        console.print(f"wrote {regrades.publish(lab, found, out)}", soft_wrap=True)
+    elif found.changes:
+        console.print("Nothing is written yet; --publish writes it.")
+
+
+@app.command()
+def verify(
+    lab_name: LabName,
+    bundle: Annotated[Path, typer.Argument(help="OUT/evidence/STUDENT.jsonl")],
+) -> None:
+    """Check that a grade is what its evidence says, from the hand-in to the published points."""
+    try:
+        steps = verification.verify(bundle, find_lab(lab_name))
+    except ValueError as error:
+        raise typer.BadParameter(f"{bundle} is no evidence: {error}") from error
+    table = Table("what", "", "found", title=bundle.stem)
+    for step in steps:
+        table.add_row(step.what, "holds" if step.held else "[red]fails[/]", escape(step.found))
+    console.print(table)
+    if not all(step.held for step in steps):
+        raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    lab_name: LabName,
+    runs: Annotated[int, typer.Option(min=1, help="Measurements of each model.")] = 3,
+    out: Annotated[Path, typer.Option(help="Where the record goes.")] = Path("docs/calibration"),
+    unsafe_no_sandbox: Unsafe = False,
+) -> None:
+    """Measure the reference and naive methods, and propose thresholds."""
+    lab, sandbox = find_lab(lab_name), find(unsafe_no_sandbox)
+    with progress() as tell, tempfile.TemporaryDirectory() as work:
+        folders = calibration.Folders(SOURCE, RELEASE, SAMPLES, Path(work))
+        grader = prepare(lab, SOURCE, sandbox, Path(work), tell)
+        found = calibration.calibrate(lab, folders, grader, runs, tell)
+    show_calibration(lab, found)
+    path = out / f"lab-{lab.number}.json"
+    calibration.write(found, path)
+    console.print(f"wrote {path}", soft_wrap=True)
 
 
 @app.command()
@@ -223,7 +329,40 @@ def show(lab: Lab, result: ClassResult) -> None:
     for refusal in result.refused:
         table.add_row(escape(refusal.student), "refused", escape(refusal.reason))
     console.print(table)
+    if result.changed:
+        console.print("The lab's numbers have changed since these were published:")
+        show_changes(result.changed)
     console.print(f"Open {result.page} in a browser.", soft_wrap=True)
+
+
+def show_changes(changes: Sequence[Change]) -> None:
+    if not changes:
+        console.print("No grade differs from what is published.")
+        return
+    table = Table("student", "published", "now", "change", "why")
+    for change in changes:
+        before = "none" if change.before is None else f"{change.before:.1f}"
+        difference = change.after - (change.before or 0.0)
+        why = escape("\n".join(change.reasons))
+        table.add_row(
+            escape(change.student), before, f"{change.after:.1f}", f"{difference:+.1f}", why
+        )
+    console.print(table)
+
+
+def show_calibration(lab: Lab, found: calibration.Calibration) -> None:
+    table = Table("method", *(t.metric for t in lab.thresholds), title=lab.title)
+    for method in found.methods:
+        values = (method.intervals(threshold.metric) for threshold in lab.thresholds)
+        table.add_row(method.name, *(", ".join(f"{i.value:.4g}" for i in each) for each in values))
+    console.print(table)
+    proposed = Table("metric", "none", "full", "now", "basis", "warning")
+    now = {threshold.metric: threshold for threshold in lab.thresholds}
+    for each in found.proposals:
+        standing = f"{now[each.metric].none:g} to {now[each.metric].full:g}"
+        none, full = f"{each.none:g}", f"{each.full:g}"
+        proposed.add_row(each.metric, none, full, standing, each.basis, each.warning)
+    console.print(proposed)
 
 
 def show_attacks(trials: Sequence[attacks.Trial]) -> None:

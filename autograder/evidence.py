@@ -24,8 +24,13 @@ def write(evidence: Evidence, path: Path) -> None:
 
 def read(path: Path) -> Evidence:
     """Raises ValueError if the file is torn, or not evidence of this version's form."""
+    return parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse(text: str, path: str) -> Evidence:
+    """Evidence from its lines. Raises ValueError as `read` does, naming the path."""
     document: dict[str, object] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         part = json.loads(line)
         if not isinstance(part, dict):
             raise ValueError(f"{path} holds a {type(part).__name__}, expected one object per line")

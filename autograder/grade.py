@@ -13,11 +13,13 @@ from autograder.baseline import Baseline, measure_baseline
 from autograder.lab import Lab
 from autograder.notebook import SourceCell
 from autograder.notebooks import Ran, work_through
+from autograder.provenance import provenance
 from autograder.records import (
     Artefact,
     Evidence,
     Finding,
     Measurement,
+    Provenance,
     Submission,
 )
 from autograder.ruler import Ruler
@@ -95,7 +97,13 @@ def _evidence(submission: Submission, grader: Grader, out: Path, tell: Tell) -> 
         held_against=grader.held_against,
         graded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         findings=(*findings, *((found,) if isinstance(found, Finding) else ())),
+        provenance=_provenance(grader, out),
     )
+
+
+def _provenance(grader: Grader, out: Path) -> Provenance:
+    examples = grader.ruler.examples if grader.lab.artefact else None
+    return provenance(seeds.secret_of(out), examples, grader.baseline())
 
 
 def _ran(submission: Submission, grader: Grader, secret: bytes, name: str) -> Ran:

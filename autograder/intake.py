@@ -77,16 +77,21 @@ def _sealed(student: str, lab: Lab, vault: Path, source: Source) -> Submission:
     accepted, refused = within_limits(offered, lab)
     files, unreadable = _copied(accepted, source, lab, partial)
     _take_place(partial, root)
-    listing = "\n".join(f"{file.path} {file.size_bytes} {file.sha256}" for file in files)
     return Submission(
         student=student,
         lab=lab.folder,
         root=root,
         files=tuple(files),
         findings=capped([*findings, *refused, *unreadable], "the submission"),
-        receipt=hashlib.sha256(listing.encode()).hexdigest(),
+        receipt=receipt_of(files),
         received_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def receipt_of(files: Sequence[SealedFile]) -> str:
+    """A sha256 over names, sizes and hashes, in the order in which they were sealed."""
+    listing = "\n".join(f"{file.path} {file.size_bytes} {file.sha256}" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _take_place(partial: Path, root: Path) -> None:

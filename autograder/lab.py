@@ -15,6 +15,9 @@ class Requirement:
     isa: tuple[str, ...] = ()  # CPU flags as /proc/cpuinfo spells them, such as avx512_vnni
     cores: int = 1
     memory_bytes: int = 0
+    accelerator: str = ""  # part of its name as the driver says it, such as H100; empty: any
+    compute_capability: float = 0.0  # at least, such as 8.0; more than 0 asks for an accelerator
+    accelerator_memory_bytes: int = 0  # the same
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,16 @@ Metric = Literal["compression_ratio", "accuracy_kept", "delta_nll", "speedup"]
 
 
 @dataclass(frozen=True)
+class OnRunner:
+    """Other numbers for machines of one class, where they can do more or less."""
+
+    requires: Requirement
+    full: float
+    none: float
+    basis: str
+
+
+@dataclass(frozen=True)
 class Threshold:
     """Points for one metric: all of them at `full`, none at `none`, linear between."""
 
@@ -74,12 +87,16 @@ class Threshold:
     # Earns only if each of these earned: an uncompressed model keeps 100 %, an empty one is fast.
     needs: tuple[Metric, ...] = ()
     requires: Requirement = Requirement()
+    runners: tuple[OnRunner, ...] = ()  # the first whose requirement is met counts instead
+    target: str = ""  # what the course set out for; where `full` differs, with the reason
 
     def __post_init__(self) -> None:
-        if self.full == self.none:
-            raise ValueError(f"{self.metric}: full and none must differ, both are {self.full}")
-        if not self.basis:
-            raise ValueError(f"{self.metric}: say where {self.full} {self.unit} comes from")
+        stated = [(each.full, each.none, each.basis) for each in self.runners]
+        for full, none, basis in ((self.full, self.none, self.basis), *stated):
+            if full == none:
+                raise ValueError(f"{self.metric}: full and none must differ, both are {full}")
+            if not basis:
+                raise ValueError(f"{self.metric}: say where {full} {self.unit} comes from")
 
     def points_for(self, value: float) -> float:
         progress = (value - self.none) / (self.full - self.none)

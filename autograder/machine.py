@@ -2,16 +2,40 @@
 
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
-from autograder.lab import MIB, Requirement
+from autograder import accelerators
+from autograder.accelerators import Accelerator
+from autograder.lab import MIB, Requirement, Threshold
 from autograder.records import Machine
 from autograder.sandbox import Sandbox
 
 # Flags that decide which integer kernels ONNX Runtime and oneDNN choose.
 ISA = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
 PACKAGES = ("torch", "onnxruntime", "onnx", "numpy")
+
+
+class Equipment(Protocol):
+    """What a check's requirement is held against: a machine, or what a runner has of one."""
+
+    @property
+    def cpu(self) -> str: ...
+
+    @property
+    def arch(self) -> str: ...
+
+    @property
+    def isa(self) -> tuple[str, ...]: ...
+
+    @property
+    def cores(self) -> int: ...
+
+    @property
+    def memory_bytes(self) -> int: ...
 
 
 def describe(sandbox: Sandbox) -> Machine:
@@ -29,8 +53,13 @@ def describe(sandbox: Sandbox) -> Machine:
     )
 
 
-def lacks(machine: Machine, required: Requirement) -> str:
-    """What a check requires and the machine has not, in words; empty if it has all."""
+def lacks(machine: Equipment, required: Requirement, offered: Sequence[Accelerator] = ()) -> str:
+    """What a check requires and the machine has not, in words; empty if it has all.
+
+    Args:
+        offered: the accelerators that the check may use. A room that measures on the CPU offers
+            none, whatever the machine has.
+    """
     missing = [flag for flag in required.isa if flag not in machine.isa]
     if required.arch and required.arch != machine.arch:
         return f"it needs the architecture {required.arch}, this machine is {machine.arch}"
@@ -41,7 +70,17 @@ def lacks(machine: Machine, required: Requirement) -> str:
     if machine.memory_bytes < required.memory_bytes:
         needed, present = required.memory_bytes // MIB, machine.memory_bytes // MIB
         return f"it needs {needed} MiB of memory, this machine has {present} MiB"
-    return ""
+    return accelerators.lacks(offered, required)
+
+
+def here(threshold: Threshold, machine: Machine) -> Threshold:
+    """A threshold with the numbers that hold on this machine."""
+    for other in threshold.runners:
+        if not lacks(machine, other.requires):
+            return replace(
+                threshold, full=other.full, none=other.none, basis=other.basis, runners=()
+            )
+    return threshold
 
 
 def _cpuinfo(key: str) -> str:

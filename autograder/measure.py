@@ -16,7 +16,7 @@ from autograder import probes, size, speed
 from autograder.accuracy import accuracy_kept, delta_nll
 from autograder.baseline import Baseline
 from autograder.lab import Metric, Threshold
-from autograder.machine import lacks
+from autograder.machine import here, lacks
 from autograder.operations import Operations
 from autograder.records import Artefact, Finding, Measurement
 from autograder.ruler import DoesNotRun, Ruler, TooSlow
@@ -35,7 +35,7 @@ class Subject:
 
 def measure(artefact: Artefact | Finding, baseline: Baseline, ruler: Ruler) -> list[Measurement]:
     """One measurement per threshold of the lab, in the lab's order."""
-    thresholds = ruler.lab.thresholds
+    thresholds = [here(threshold, ruler.machine) for threshold in ruler.lab.thresholds]
     if isinstance(artefact, Finding):
         return [Measurement(each.metric, None, note=artefact.message) for each in thresholds]
     subject = Subject(artefact, _operations(artefact, ruler))

@@ -134,6 +134,7 @@ class Artefact:
     ledger: tuple[TensorBytes, ...]
     graph_bytes: int  # nodes and attributes: what is in the file beside the tensors
     operators: tuple[str, ...]
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,16 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """What a grade was made with, as sha256 (provenance.py); empty where there was none."""
+
+    code: str = ""
+    hidden_data: str = ""
+    baseline: str = ""
+    secret: str = ""  # of the class: with the secret itself, every seed can be checked
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All that is known of one graded submission. Verdict and report are made from it alone."""
 
@@ -249,3 +260,4 @@ class Evidence:
     held_against: str  # sha256 of the lab's cells and demands (standing.py)
     graded_at: str  # ISO 8601, UTC
     findings: tuple[Finding, ...] = ()  # of every room, in the order they were found
+    provenance: Provenance = Provenance()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from autograder import __version__
 from autograder.lab import Lab
-from autograder.machine import lacks
+from autograder.machine import Equipment, lacks
 from autograder.notebook import SourceCell
 from autograder.records import Check, Evidence, Machine, Submission
 from autograder.verdict import decide
@@ -52,10 +52,10 @@ def stands(known: Evidence, submission: Submission, now: Machine, held_to: str) 
     return bool(known.machine.isolation) or not now.isolation
 
 
-def may_settle(known: Evidence, lab: Lab, now: Machine, again: bool) -> bool:
+def may_settle(known: Evidence, lab: Lab, now: Equipment, again: bool) -> bool:
     """Whether a check is open that this machine could settle; with `again`, any that is open."""
     return any(again or _possible(check, now) for check in decide(lab, known).open)
 
 
-def _possible(check: Check, now: Machine) -> bool:
+def _possible(check: Check, now: Equipment) -> bool:
     return check.threshold is None or not lacks(now, check.threshold.requires)

@@ -8,6 +8,7 @@ is repeated.
 from dataclasses import replace
 
 from autograder.lab import Lab, Metric, Threshold
+from autograder.machine import here
 from autograder.records import (
     Check,
     Evidence,
@@ -22,8 +23,9 @@ from autograder.records import (
 def decide(lab: Lab, evidence: Evidence) -> Verdict:
     """Raises KeyError if a metric that the lab grades was never measured: that is our bug."""
     measured = {measurement.metric: measurement for measurement in evidence.measurements}
-    alone = {t.metric: _check(t, measured[t.metric]) for t in lab.thresholds}
-    earned = (_held_to_its_needs(alone[t.metric], t, alone) for t in lab.thresholds)
+    thresholds = [here(threshold, evidence.machine) for threshold in lab.thresholds]
+    alone = {t.metric: _check(t, measured[t.metric]) for t in thresholds}
+    earned = (_held_to_its_needs(alone[t.metric], t, alone) for t in thresholds)
     exercises = (_exercise(exercise) for exercise in evidence.exercises)
     by_hand = (cell for notebook in evidence.notebooks for cell in notebook.by_hand)
     return Verdict((*exercises, *earned), tuple(by_hand))
