@@ -9,23 +9,26 @@ wrongly, it would say of a model whose bytes and answers are then measured.
 import hashlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autograder import lab as demands
 from autograder import question
-from autograder.examples import takes_of
+from autograder.examples import architecture_of, takes_of
 from autograder.frames import Message
 from autograder.lab import MIB, Limits
 from autograder.records import Artefact, Finding, TensorBytes
 from autograder.sandbox import Sandbox
 from autograder.shown import shown
 from labkit import onnx_rules
+from labkit.models import spec_to_dict
 from labkit.onnx_session import OUTPUT
 
 LIMITS = Limits(wall_clock_s=60, memory_bytes=4096 * MIB, processes=64)
 ATTEMPTS = 2  # a process that the machine takes away looks like one that a file has crashed
 MAX_AXIS = 2**48
+DENSE = "dense.onnx"  # beside a checkpoint: what ONNX Runtime is given
 
 
 class _Inconsistent(Exception):
@@ -54,16 +57,20 @@ def load(
     reply, payload = answer
     if "refused" in reply:
         return Finding(wanted.file, shown(str(reply["refused"]), 2000))
-    if too_large := _too_large("model in canonical form", len(payload), wanted):
-        return too_large
     path = folder / wanted.file
     try:
-        artefact = _checked(reply, payload, path)
+        canonical, dense = _parted(reply, payload, wanted)
+        artefact = _checked(reply, canonical, path)
     except _Inconsistent as lie:
         message = f"The process that read the model answered with {lie}. Export the model anew."
         return Finding(wanted.file, message)
-    path.write_bytes(payload)
-    return artefact
+    if too_large := _too_large("model in canonical form", len(canonical), wanted):
+        return too_large
+    path.write_bytes(canonical)
+    if not dense:
+        return artefact
+    (folder / DENSE).write_bytes(dense)
+    return replace(artefact, dense=folder / DENSE)
 
 
 def _too_large(what: str, size: int, wanted: demands.Artefact) -> Finding | None:
@@ -76,11 +83,17 @@ def _too_large(what: str, size: int, wanted: demands.Artefact) -> Finding | None
 def _asked(
     raw: bytes, wanted: demands.Artefact, sandbox: Sandbox
 ) -> tuple[Message, bytes] | Finding:
-    request = {"file": wanted.file, "inputs": takes_of(wanted).names, "outputs": [OUTPUT]}
+    request: Message = {"file": wanted.file}
+    if wanted.is_checkpoint:
+        module = "autograder.parse_checkpoint"
+        request["spec"] = spec_to_dict(architecture_of(wanted))
+    else:
+        module = "autograder.parse"
+        request |= {"inputs": takes_of(wanted).names, "outputs": [OUTPUT]}
     why = ""
     for _ in range(ATTEMPTS):
         try:
-            return question.ask(sandbox, "autograder.parse", (request, raw), LIMITS, {})
+            return question.ask(sandbox, module, (request, raw), LIMITS, {})
         except question.NoAnswer as gone:
             why = f"the process that read it ended each time ({gone})"
         except question.TimeOver as late:
@@ -92,9 +105,19 @@ def _asked(
     return Finding(wanted.file, message)
 
 
+def _parted(reply: Message, payload: bytes, wanted: demands.Artefact) -> tuple[bytes, bytes]:
+    """The canonical file, and of a checkpoint the same model as ONNX."""
+    if not wanted.is_checkpoint:
+        return payload, b""
+    at = reply.get("canonical_bytes")
+    if type(at) is not int or not 0 < at < len(payload):
+        raise _Inconsistent("a checkpoint without the model that it stands for")
+    return payload[:at], payload[at:]
+
+
 def _checked(reply: Message, payload: bytes, path: Path) -> Artefact:
     """Raises _Inconsistent unless ledger, operators and size could belong to one model."""
-    lines, operators = reply.get("ledger"), reply.get("operators")
+    lines, operators = reply.get("ledger"), reply.get("operators", [])
     if type(lines) is not list or len(lines) > onnx_rules.MAX_TENSORS:
         raise _Inconsistent("a ledger that is none")
     if type(operators) is not list or not all(type(name) is str for name in operators):

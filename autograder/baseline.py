@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
+from torch import nn
 
 from autograder import probes
 from autograder.artefact import load
@@ -14,6 +16,7 @@ from autograder.ruler import Ruler
 from autograder.schedule import certify
 from autograder.timing_lock import exclusive_timing
 from labkit import baselines, export
+from labkit.export.checkpoint import stored_tensors
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,25 @@ def measure_baseline(ruler: Ruler, folder: Path) -> Baseline:
     """The shipped baseline in FP32, measured like any artefact, and the machine's noise."""
     wanted, examples = ruler.wanted, ruler.examples
     model = baselines.load(wanted.baseline)
-    exported = export.to_onnx(model, folder / "exported.onnx", examples.takes)
-    artefact = load(exported.read_bytes(), wanted, folder, ruler.sandbox)
+    artefact = load(_handed_in(model, ruler, folder), wanted, folder, ruler.sandbox)
     assert isinstance(artefact, Artefact), artefact
     shifted = examples.rows(slice(0, probes.SHIFTED)).shifted()
     return Baseline(
         artefact=artefact,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        scores=examples.score(ruler.predict(artefact.path, examples)),
-        shifted=shifted.score(torch.cat(ruler.run(artefact.path, probes.batches(shifted)))),
-        operations=ruler.count(artefact.path),
-        noise=_noise(artefact.path, ruler),
+        scores=examples.score(ruler.predict(artefact.runs, examples)),
+        shifted=shifted.score(torch.cat(ruler.run(artefact.runs, probes.batches(shifted)))),
+        operations=ruler.count(artefact.runs),
+        noise=_noise(artefact.runs, ruler),
     )
+
+
+def _handed_in(model: nn.Module, ruler: Ruler, folder: Path) -> bytes:
+    """The baseline as somebody would hand it in who compresses nothing."""
+    if ruler.wanted.is_checkpoint:
+        return save(stored_tensors(model))
+    path = export.to_onnx(model, folder / "exported.onnx", ruler.examples.takes)
+    return path.read_bytes()
 
 
 def _noise(model: Path, ruler: Ruler) -> NoiseCertificate | None:

@@ -12,6 +12,7 @@ from autograder import hidden
 from autograder.lab import Artefact
 from labkit import baselines, data, pretrained, tokenizers
 from labkit.export.signature import Signature, images, signature_of
+from labkit.models import Spec, spec_of
 from labkit.onnx_session import IDS, INPUT, MASK
 from labkit.text import TokenBatch, tokenise, windows
 from labkit.timing import Feed
@@ -112,6 +113,19 @@ def takes_of(wanted: Artefact) -> Signature:
         image_set = data.IMAGE_SETS[wanted.dataset]
         return images(image_set.shape, classes=len(image_set.classes))
     return signature_of(baselines.load(wanted.baseline))
+
+
+@lru_cache
+def architecture_of(wanted: Artefact) -> Spec:
+    """The spec of the lab's baseline, whose weights a checkpoint holds.
+
+    Raises:
+        ValueError: the baseline has no spec, so no lab can take checkpoints of it.
+    """
+    spec = spec_of(baselines.load(wanted.baseline))
+    if spec is None:
+        raise ValueError(f"{wanted.baseline} has settings that no spec holds")
+    return spec
 
 
 def _tokenizer(wanted: Artefact) -> "Tokenizer":

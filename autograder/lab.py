@@ -51,7 +51,7 @@ class Intake:
 class Artefact:
     """What the last notebook hands in, and what it is measured against."""
 
-    file: str  # its name below the submission's output folder
+    file: str  # below the submission's output folder: model.onnx or model.safetensors
     baseline: str  # name in labkit.baselines
     dataset: str  # name in labkit.data.SETS; the baseline says what is done with it
     tokenizer: str = ""  # name in labkit.pretrained or labkit.tokenizers; empty: the data set's
@@ -59,6 +59,15 @@ class Artefact:
     max_bytes: int = 64 * MIB
     hidden_count: int = 10_000  # examples of the hidden part that are graded on
     timed_batch: int = 16  # examples per timed call
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Weights for the baseline's architecture, rather than a model that says its own."""
+        return self.file.endswith(".safetensors")
+
+    def __post_init__(self) -> None:
+        if not self.file.endswith((".onnx", ".safetensors")):
+            raise ValueError(f"the artefact is {self.file!r}; expected .onnx or .safetensors")
 
 
 Metric = Literal["compression_ratio", "accuracy_kept", "delta_nll", "speedup"]

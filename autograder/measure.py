@@ -44,7 +44,7 @@ def measure(artefact: Artefact | Finding, baseline: Baseline, ruler: Ruler) -> l
 
 def _operations(artefact: Artefact, ruler: Ruler) -> Operations | None:
     try:
-        return ruler.count(artefact.path)
+        return ruler.count(artefact.runs)
     except (DoesNotRun, TooSlow):
         return None
 
@@ -92,7 +92,7 @@ def _too_slow(metric: Metric, slow: TooSlow, baseline: Baseline, ruler: Ruler) -
 
 def _control(metric: Metric, baseline: Baseline, ruler: Ruler) -> None:
     """What the baseline does to tell a slow machine from a slow model."""
-    model = baseline.artefact.path
+    model = baseline.artefact.runs
     if metric == "speedup":
         ruler.time(model, model)
     else:
@@ -109,7 +109,7 @@ def _quality(
     threshold: Threshold, subject: Subject, baseline: Baseline, ruler: Ruler
 ) -> Measurement:
     """Accuracy or loss on the hidden examples, if the model answers as a model should."""
-    examples, model = ruler.examples, subject.artefact.path
+    examples, model = ruler.examples, subject.artefact.runs
     answers = ruler.predict(model, examples)
     if examples.labels is not None and answers.shape[1] != examples.classes:
         note = (

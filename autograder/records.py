@@ -135,6 +135,12 @@ class Artefact:
     graph_bytes: int  # nodes and attributes: what is in the file beside the tensors
     operators: tuple[str, ...]
     sha256: str = ""
+    dense: Path | None = None  # of a checkpoint, the same model as ONNX in FP32
+
+    @property
+    def runs(self) -> Path:
+        """What ONNX Runtime is given: the canonical model itself, unless it is a checkpoint."""
+        return self.dense or self.path
 
 
 @dataclass(frozen=True)

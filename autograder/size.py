@@ -7,7 +7,7 @@ from autograder.operations import Operations
 from autograder.records import Artefact, Interval, Measurement, TensorBytes
 
 WEIGHTS = ("weight", "codes", "embedding")
-SHARED = ("scale", "zero point")  # what codes need to be read
+SHARED = ("scale", "zero point", "mask", "index")  # what codes and kept values need to be read
 
 
 def compression_ratio(
@@ -25,7 +25,7 @@ def compression_ratio(
         "ratio_to_fp16": _bytes_in_fp16(baseline.artefact) / artefact.size_bytes,
         "bits_per_weight": 8 * artefact.size_bytes / baseline.parameters,
         "weight_bytes": _bytes(artefact.ledger, WEIGHTS),
-        "scale_bytes": _bytes(artefact.ledger, SHARED),
+        "scale_and_index_bytes": _bytes(artefact.ledger, SHARED),
         "sparsity_of_weights": sparsity(artefact.ledger, prunable=True),
         "sparsity_of_all": sparsity(artefact.ledger, prunable=False),
     }
@@ -44,8 +44,8 @@ def sparsity(ledger: Iterable[TensorBytes], prunable: bool) -> float:
     counted = [
         line
         for line in ledger
-        if (line.role in ("weight", "codes") and len(line.shape) > 1)
-        or (not prunable and line.role in (*WEIGHTS, "bias", "norm"))
+        if (line.role in ("weight", "codes", "mask") and len(line.shape) > 1)
+        or (not prunable and line.role in (*WEIGHTS, "mask", "bias", "norm"))
     ]
     return sum(line.zeros for line in counted) / max(sum(line.elements for line in counted), 1)
 

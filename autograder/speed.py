@@ -43,11 +43,7 @@ def speedup(
         return _disturbed(timing)
     floor_ms = _floor_ms(artefact, operations, ruler)
     details = _details(timing, baseline.noise, ruler) | {"floor_ms": floor_ms}
-    samples = {
-        name: [getattr(pair, name) for block in timing.usable for pair in block.pairs]
-        for name in CLOCKS
-    }
-    samples["block_ratios"] = [math.exp(block.log_ratio) for block in timing.usable]
+    samples = _samples(timing.usable)
     if median(samples["candidate_cpu_ms"]) < floor_ms:
         note = (
             f"The model answered in {median(samples['candidate_cpu_ms']):.4f} ms, and no processor "
@@ -63,7 +59,7 @@ def _timed(threshold: Threshold, artefact: Artefact, baseline: Baseline, ruler: 
 
     def take(number: int) -> Block:
         try:
-            return ruler.time(baseline.artefact.path, artefact.path, number)
+            return ruler.time(baseline.artefact.runs, artefact.runs, number)
         except TooSlow as slow:
             if number >= SCHEDULE[0]:
                 raise NoMoreBlocks from slow
@@ -78,7 +74,8 @@ def _disturbed(timing: Timing) -> Measurement:
         f"{len(timing.disturbed) + len(timing.kept)} measurements were disturbed, the last because "
         f"{timing.disturbed[-1].disturbed}. Speed will be measured again."
     )
-    return Measurement("speedup", None, note, grader_fault=True)
+    samples = _samples([*timing.kept, *timing.disturbed])
+    return Measurement("speedup", None, note, grader_fault=True, samples=samples)
 
 
 def _details(timing: Timing, noise: NoiseCertificate, ruler: Ruler) -> Details:
@@ -100,6 +97,13 @@ def _details(timing: Timing, noise: NoiseCertificate, ruler: Ruler) -> Details:
         "sentinel_ms": median(block.sentinel_ms[0] for block in timing.usable),
         "batch": ruler.wanted.timed_batch,
     }
+
+
+def _samples(blocks: Sequence[Block]) -> dict[str, list[float]]:
+    """Raw clocks of every pair, block after block, and what each block says."""
+    pairs = [pair for block in blocks for pair in block.pairs]
+    clocks = {name: [getattr(pair, name) for pair in pairs] for name in CLOCKS}
+    return clocks | {"block_ratios": [math.exp(block.log_ratio) for block in blocks]}
 
 
 def _p90(values_ms: Sequence[float]) -> float:

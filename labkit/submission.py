@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from labkit.export import onnx_file
+from labkit import onnx_rules
+from labkit.export import checkpoint, onnx_file
 from labkit.export.signature import Signature, concrete, images
 from labkit.onnx_session import OUTPUT
 
 ARTEFACT = "model.onnx"
+CHECKPOINT = "model.safetensors"
 MANIFEST = "manifest.json"
 TYPES = {"torch.float32": "tensor(float)", "torch.int64": "tensor(int64)"}
 
@@ -41,17 +43,20 @@ def output_folder() -> Path:
 
 
 def submit(path: Path | str, takes: Signature = images((3, 32, 32), classes=10)) -> Manifest:
-    """Hand in an ONNX model as the artefact of this lab.
+    """Hand in a model as the artefact of this lab: an ONNX file, or a compressed checkpoint.
 
     Args:
-        path: the model, as one file.
-        takes: what the lab's model takes and answers; `export.signature_of(model)` says it.
+        path: the ONNX model, as one file; or the folder that `export.save_packed_int4` or
+            `export.save_sparse_bitmask` wrote, in labs that take weights of the baseline.
+        takes: what the lab's ONNX model takes and answers; `export.signature_of(model)` says it.
 
     Raises:
         SubmissionError: the path leads to no ONNX model in one file, or the model does not answer
             one and three inputs, texts of two lengths among them, with finite logits of the right
             shape.
     """
+    if isinstance(path, str | Path) and (Path(path) / checkpoint.WEIGHTS).is_file():
+        return _submit_checkpoint(Path(path))
     try:
         raw = onnx_file.read(path)
         model = onnx_file.loaded(raw)
@@ -62,10 +67,27 @@ def submit(path: Path | str, takes: Signature = images((3, 32, 32), classes=10))
     for tokens in sorted({max(1, longest // 2), max(1, longest)}):
         for batch in (1, 3):
             _check_answers(model, takes, batch, tokens)
-    manifest = Manifest(ARTEFACT, hashlib.sha256(raw).hexdigest(), len(raw))
+    return _written(ARTEFACT, raw)
+
+
+def _submit_checkpoint(folder: Path) -> Manifest:
+    try:
+        raw = checkpoint.as_one_file(folder)
+    except ValueError as error:
+        raise SubmissionError(str(error)) from error
+    if len(raw) > onnx_rules.MAX_BYTES:
+        raise SubmissionError(
+            f"{folder} has {len(raw):,} bytes of weights; at most {onnx_rules.MAX_BYTES:,} can be "
+            "handed in"
+        )
+    return _written(CHECKPOINT, raw)
+
+
+def _written(file: str, raw: bytes) -> Manifest:
+    manifest = Manifest(file, hashlib.sha256(raw).hexdigest(), len(raw))
     folder = output_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ARTEFACT).write_bytes(raw)
+    (folder / file).write_bytes(raw)
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
     return manifest
 

@@ -35,7 +35,7 @@ def save_packed_int4(
     """
     group_size, symmetric = one_grid(layers)
     dequantised(model, layers)  # refuses layers that do not fit the model
-    state = _state(model)
+    state = stored_tensors(model)
     for name, layer in layers.items():
         del state[f"{name}.weight"]
         state.update(pack_quantized.pack(name, layer))
@@ -59,7 +59,7 @@ def save_packed_int4(
 
 def save_sparse_bitmask(model: nn.Module, folder: Path | str) -> Path:
     """Write every weight without its zeros, as long as that makes it smaller."""
-    state, zeros, total = bitmask.masked(_state(model))
+    state, zeros, total = bitmask.masked(stored_tensors(model))
     sparsity = {
         "format": SPARSE,
         "global_sparsity": zeros / total if total else 0.0,
@@ -71,6 +71,17 @@ def save_sparse_bitmask(model: nn.Module, folder: Path | str) -> Path:
     return _write(model, Path(folder), state, quantization)
 
 
+def as_one_file(folder: Path | str) -> bytes:
+    """A compressed checkpoint's weights as the one file that is handed in.
+
+    Raises:
+        ValueError: a file is missing, or the format is none of ours.
+    """
+    folder = Path(folder)
+    _format_of(folder)
+    return (folder / WEIGHTS).read_bytes()
+
+
 def load_compressed(folder: Path | str, model: nn.Module) -> nn.Module:
     """Fill a model of the same spec with the weights of a folder, in FP32, and return it.
 
@@ -79,20 +90,15 @@ def load_compressed(folder: Path | str, model: nn.Module) -> nn.Module:
             model.
     """
     folder = Path(folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} has no {name}; expected {CONFIG} and {WEIGHTS}")
-    quantization = json.loads((folder / CONFIG).read_text()).get("quantization_config", {})
+    quantization = _format_of(folder)
     stored = load_file(folder / WEIGHTS)
     if quantization.get("format") == PACKED:
         state = pack_quantized.unpack(
             stored, quantization["config_groups"]["group_0"]["weights"]["group_size"]
         )
-    elif quantization.get("sparsity_config", {}).get("format") == SPARSE:
-        state = bitmask.unmasked(stored)
     else:
-        raise ValueError(f"{folder / CONFIG} names neither {PACKED} nor {SPARSE} as its format")
-    wanted = set(_state(model))
+        state = bitmask.unmasked(stored)
+    wanted = set(stored_tensors(model))
     if state.keys() != wanted:
         strange = sorted(state.keys() ^ wanted)
         raise ValueError(f"{folder} holds another model: only one of the two has {strange[0]}")
@@ -100,8 +106,19 @@ def load_compressed(folder: Path | str, model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's tensors, each of those that layers share once."""
+def _format_of(folder: Path) -> dict[str, Any]:
+    """What the configuration says of the format, if it is one of ours."""
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} has no {name}; expected {CONFIG} and {WEIGHTS}")
+    found = json.loads((folder / CONFIG).read_text()).get("quantization_config", {})
+    if found.get("format") != PACKED and found.get("sparsity_config", {}).get("format") != SPARSE:
+        raise ValueError(f"{folder / CONFIG} names neither {PACKED} nor {SPARSE} as its format")
+    return found
+
+
+def stored_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's tensors by name, each of those that layers share once: what a file holds."""
     first = {name for name, _ in model.named_parameters()}
     again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - first
     return {

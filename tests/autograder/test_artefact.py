@@ -422,7 +422,7 @@ JSON = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_no_reply_breaks_the_grader(reply: dict[str, object]) -> None:
     try:
-        found = artefact._checked(reply, 20, Path("model.onnx"))
+        found = artefact._checked(reply, bytes(20), Path("model.onnx"))
     except artefact._Inconsistent:
         return
     assert found.graph_bytes + sum(line.size_bytes for line in found.ledger) == 20
@@ -468,5 +468,5 @@ def test_a_damaged_model_is_an_artefact_or_a_finding(
     if "refused" in reply:
         assert payload == b""
         return
-    found = artefact._checked(reply, len(payload), Path("model.onnx"))
+    found = artefact._checked(reply, payload, Path("model.onnx"))
     assert found.size_bytes == len(payload)
