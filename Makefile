@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization
+.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization bench-footprint bench-stability
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -40,3 +40,9 @@ bench-grading: setup ## Grade one class with course, nbgrader and otter, and com
 
 bench-quantization: setup ## Compare reference/quantization with the field's libraries
 	@$(BIN)/python -m bench.quantization
+
+bench-footprint: setup ## What published models take in each storage, counted without weights
+	@$(BIN)/python -m bench.footprint
+
+bench-stability: setup ## Regrade one model a hundred times under load; an hour on two cores
+	@$(BIN)/python -m bench.verdict_stability

@@ -127,9 +127,7 @@ def _published(graded: Sequence[Graded], out: Path) -> tuple[Change, ...]:
     return tuple(published.changes(before, same))
 
 
-def _each(
-    action: Callable[[Item], Answer], items: Iterable[Item], width: int
-) -> Iterator[Answer]:
+def _each(action: Callable[[Item], Answer], items: Iterable[Item], width: int) -> Iterator[Answer]:
     """The answers in the order of the items. What one raises ends it: no other is begun."""
     if width == 1:
         yield from map(action, items)

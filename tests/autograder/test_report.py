@@ -102,7 +102,7 @@ def test_a_crashed_submission_without_a_model_gets_words_and_no_charts(tmp_path:
 
 def test_a_value_stands_with_interval_unit_and_what_full_points_need(tmp_path: Path) -> None:
     text = Visible(page_of(graded(), tmp_path)).text
-    assert "2.31 times faster, 95 % interval 2.27 to 2.35" in text
+    assert "2.31 times faster, 98 % interval 2.27 to 2.35" in text
     assert "at least 2 times faster; no points at 1.1" in text
     assert "times smaller, exact" in text
 
