@@ -124,7 +124,8 @@ def answered(answer: Answer, submission: Submission, held_against: str, out: Pat
             (folder / name.removeprefix(ARTEFACT)).write_bytes(content)
     artefact = found.artefact
     if isinstance(artefact, Artefact):
-        artefact = replace(artefact, path=folder / artefact.path.name)
+        dense = artefact.dense and folder / artefact.dense.name
+        artefact = replace(artefact, path=folder / artefact.path.name, dense=dense)
     path = grade.evidence_path(submission.student, out)
     evidence.write(replace(found, submission=submission, artefact=artefact), path)
     return evidence.read(path)
