@@ -221,7 +221,10 @@ def test_a_job_that_dies_is_a_fault_that_says_how(do: str, told: str) -> None:
     assert told in answer.reason
 
 
-def test_a_local_runner_answers_or_says_why_not(tmp_path: Path) -> None:
+def test_a_local_runner_answers_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process.tempfile, "tempdir", str(tmp_path))  # nobody else's jobs
     with this_machine(2, VNNI, "minijob") as (runner,):
         assert (runner.slots, runner.capabilities.cores) == (2, 1)
         good, bad = (runner.submit(Job(_asked(do, tmp_path))) for do in ("echo", "die"))
