@@ -79,8 +79,8 @@ def changes(before: Mapping[str, Published], after: Iterable[Published]) -> list
         old = before.get(new.student)
         if old is None:
             found.append(Change(new.student, None, new.points, ("not published before",)))
-        elif old.checks != new.checks:
-            found.append(Change(new.student, old.points, new.points, _reasons(old, new)))
+        elif reasons := _reasons(old, new):
+            found.append(Change(new.student, old.points, new.points, reasons))
     return sorted(found, key=lambda change: -abs(change.after - (change.before or 0.0)))
 
 
@@ -100,7 +100,7 @@ def _reasons(old: Published, new: Published) -> tuple[str, ...]:
     reasons = []
     for name in dict.fromkeys([*old.checks, *new.checks]):
         was, now = old.checks.get(name), new.checks.get(name)
-        if was == now:
+        if was and now and _worth(was) == _worth(now):
             continue
         if was is None or now is None:
             reasons.append(f"{name}: {'new' if was is None else 'no longer graded'}")

@@ -129,12 +129,14 @@ def _quality(measurement: Measurement) -> Iterator[Step]:
 def _decided(found: Evidence, lab: Lab, out: Path) -> Iterator[Step]:
     student = found.submission.student
     now = Published.of_verdict(student, found.graded_at, decide(lab, found))
-    before = published.read(out).get(student)
-    if before is None:
+    before = published.read(out)
+    if student not in before:
         yield Step("published points", False, f"nothing is published for {student}")
         return
-    said = f"{before.points:.1f} published, {now.points:.1f} by the lab's numbers of today"
-    yield Step("published points", before.checks == now.checks, said)
+    stood = before[student].points
+    said = f"{stood:.1f} published, {now.points:.1f} by the lab's numbers of today"
+    same = not published.changes(before, [now]) and stood == now.points
+    yield Step("published points", same, said)
 
 
 def _blocks(measurement: Measurement) -> list[Block]:

@@ -8,6 +8,11 @@ from datetime import datetime
 SHOWN_CHARACTERS = 6000  # of one cell's output; a page stays readable, the evidence has the rest
 NAME_CHARACTERS = 80  # of a file name, before the hash; file systems allow 255 bytes
 
+SPELLED = {
+    "cpu": "CPU", "fp16": "FP16", "macs": "MACs", "bops": "BOPS", "p90": "P90",
+    "mcnemar": "McNemar",
+}  # fmt: skip  # words of a label that are not spelled as their key is
+
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor moves
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles and links
@@ -85,7 +90,11 @@ def minute(timestamp: str) -> str:
 def words(identifier: str) -> str:
     """A key of the records as a label: its parts as words, its unit in brackets."""
     stem, _, last = identifier.rpartition("_")
-    units = {"ms": "ms", "s": "s", "bytes": "bytes"}
-    if stem and last in units:
-        return f"{stem.replace('_', ' ').capitalize()} ({units[last]})"
-    return identifier.replace("_", " ").capitalize().replace(" cpu", " CPU")
+    if stem and last in ("ms", "s", "bytes"):
+        return f"{_sentence(stem)} ({last})"
+    return _sentence(identifier)
+
+
+def _sentence(identifier: str) -> str:
+    first, *rest = (SPELLED.get(word, word) for word in identifier.split("_"))
+    return " ".join((first[:1].upper() + first[1:], *rest))

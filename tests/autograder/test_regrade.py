@@ -177,3 +177,11 @@ def test_other_code_is_said_and_is_no_fault(out: Path) -> None:
     (step,) = (s for s in verify.verify(path, LAB) if s.what == "code")
     assert step.held
     assert "other code" in step.found
+
+
+def test_a_number_that_moves_nobodys_points_changes_nobody(out: Path) -> None:
+    lower = replace(LAB.thresholds[0], none=LAB.thresholds[0].none - 0.5, full=3.0)
+    easier = replace(LAB, thresholds=(lower, *LAB.thresholds[1:]))
+    points = {name: one.points for name, one in published.read(out).items()}
+    assert points["ada"] == regrade.regrade(LAB, out).verdicts[0][1].points
+    assert regrade.regrade(easier, out).changes == ()
