@@ -402,7 +402,6 @@ def measured(check: Check) -> str:
 def main() -> None:
     """Bad input is one paragraph and an exit code; COURSE_DEBUG=1 shows the traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("distributed").setLevel(logging.WARNING)  # it tells of every connection
     try:
         app()
     except EXPECTED as error:

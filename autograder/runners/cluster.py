@@ -5,6 +5,7 @@ Dask places a job among the workers of a kind, and repeats it on another one whe
 answered here: a kind whose last worker is gone, and does not come back.
 """
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ ATTEMPTS = 3  # for a job whose kind lost all its workers
 CONNECT_S = 10.0
 
 Kind = tuple[tuple[str, float], ...]  # resources and their numbers, sorted
+
+logging.getLogger("distributed").setLevel(logging.WARNING)  # it sets INFO when it is imported
 
 
 @dataclass(frozen=True)

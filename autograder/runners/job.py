@@ -6,16 +6,13 @@ knows none.
 
 import json
 import logging
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from autograder.lab import Lab
 from autograder.runners import grading
-from autograder.runners.parcel import Parcel
-from autograder.runners.process import ANSWER, REQUEST
-from autograder.runners.runner import Fault
+from autograder.runners.parcel import Fault, Parcel
+from autograder.runners.process import ANSWER, REQUEST, end_with_the_runner
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +24,7 @@ def run(folder: Path, lab_of: Callable[[str], Lab], source: Path) -> None:
         lab_of: the lab of a number, as this machine has it.
         source: the folder of source notebooks, likewise.
     """
-    threading.Thread(target=_end_with_the_runner, daemon=True).start()
+    end_with_the_runner()
     try:
         answer = _answered(Parcel.read(folder / REQUEST), grading.Place(folder, lab_of, source))
     except Exception as error:
@@ -41,10 +38,3 @@ def _answered(request: Parcel, place: grading.Place) -> Parcel:
     if kind != grading.KIND:
         raise ValueError(f"a job of the kind {kind!r}; this version knows {grading.KIND!r}")
     return grading.graded(request, place)
-
-
-def _end_with_the_runner() -> None:
-    """Nothing comes through standard input: it is closed when the runner is gone."""
-    while os.read(0, 1):  # not sys.stdin, whose lock this thread would hold when Python ends
-        pass
-    os._exit(1)  # and with this process all that it started in a sandbox

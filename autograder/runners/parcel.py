@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 LENGTH = struct.Struct(">Q")
 TEXT, FILES = "text.json", "files"
+FAULT = "fault"
 
 
 class TornParcel(ValueError):
@@ -76,3 +77,15 @@ class Parcel:
                 if path.is_file()
             },
         )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A job has no answer, and that is no fault of a student's."""
+
+    reason: str
+
+    @property
+    def parcel(self) -> Parcel:
+        """As a job's process answers it."""
+        return Parcel(json.dumps({FAULT: self.reason}), {})

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from autograder.runners.capabilities import Capabilities, Needs
-from autograder.runners.parcel import Parcel
+from autograder.runners.parcel import FAULT, Fault, Parcel
 
-FAULT = "fault"
 GRADER = "autograder.cli job"  # what a job's process runs: `python -m` this, and a folder
 
 
@@ -21,18 +20,6 @@ class NoRunner(Exception):
 class Job:
     asks: Parcel
     needs: Needs = field(default_factory=Needs)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """The job has no answer, and that is no fault of a student's."""
-
-    reason: str
-
-    @property
-    def parcel(self) -> Parcel:
-        """As a job's process answers it."""
-        return Parcel(json.dumps({FAULT: self.reason}), {})
 
 
 Answer = Parcel

@@ -238,7 +238,6 @@ def test_a_job_ends_with_its_runner(tmp_path: Path) -> None:
     code = "import sys; from autograder.runners.process import perform; "
     code += "perform('minijob', sys.stdin.buffer.read())"
     runner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-    runner.communicate = None  # type: ignore[method-assign, assignment]
     assert runner.stdin is not None
     runner.stdin.write(_asked("hold", tmp_path).pack())
     runner.stdin.close()
@@ -288,9 +287,6 @@ def test_a_runner_with_another_course_does_not_grade(
     request = json.loads(asked.asks.text) | {key: value}
     parcel = Parcel(json.dumps(request), asked.asks.files)
     answer = outcome(perform("minijob", parcel.pack()))
-    if key == "kind":  # not of the kinds that the test's program passes on
-        assert isinstance(answer, Fault)
-        return
     assert isinstance(answer, Fault)
     assert told in answer.reason
 
