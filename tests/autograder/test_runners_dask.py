@@ -2,24 +2,32 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask as engine
+import minilab
 import pytest
 from distributed import Client, SpecCluster
 from distributed.nanny import Nanny
 from distributed.scheduler import Scheduler
 
+from autograder import evidence, sandbox
+from autograder.classrun import grade_class
+from autograder.grade import prepare
 from autograder.lab import Requirement
-from autograder.records import Machine
+from autograder.machine import describe
+from autograder.records import Artefact, Evidence, Machine
 from autograder.runners import cluster as dask
 from autograder.runners.capabilities import Capabilities, Needs
 from autograder.runners.cluster import DaskRunner
+from autograder.runners.parallel import grade_class_on
 from autograder.runners.parcel import Fault, Parcel
-from autograder.runners.runner import Job, NoRunner, submit
+from autograder.runners.runner import Job, NoRunner, route, submit
+from autograder.samples import Sample, write
 
 HELPERS = Path(__file__).parent
 WORKERS = {
@@ -43,7 +51,7 @@ def _cluster(workers: dict[str, dict[str, float]], threads: int = 1) -> SpecClus
         }
         for name, resources in workers.items()
     }
-    scheduler = {"cls": Scheduler, "options": {"dashboard_address": None, "host": "127.0.0.1"}}
+    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "port": 0, "host": "127.0.0.1"}}
     return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=False)
 
 
@@ -59,9 +67,11 @@ def runners() -> Iterator[list[DaskRunner]]:
 @pytest.fixture
 def twins() -> Iterator[tuple[DaskRunner, SpecCluster]]:
     """Two workers of one kind."""
-    with _cluster({"one": {"cpu": 1}, "two": {"cpu": 1}}) as cluster:
-        with dask.workers_of(cluster.scheduler_address, "minijob") as (runner,):
-            yield runner, cluster
+    with (
+        _cluster({"one": {"cpu": 1}, "two": {"cpu": 1}}) as cluster,
+        dask.workers_of(cluster.scheduler_address, "minijob") as (runner,),
+    ):
+        yield runner, cluster
 
 
 def _job(do: str, place: Path | None = None, needs: Needs | None = None) -> Job:
@@ -162,7 +172,7 @@ def test_the_job_of_the_only_worker_of_its_kind_waits_for_it_to_come_back(
 def test_a_job_that_takes_every_worker_along_is_given_up(
     twins: tuple[DaskRunner, SpecCluster], tmp_path: Path
 ) -> None:
-    runner, cluster = twins
+    runner, _ = twins
     answer = runner.submit(_job("poison", tmp_path)).result()
     assert isinstance(answer, Fault)
     assert "lost" in answer.reason
@@ -210,21 +220,106 @@ def test_the_cluster_of_this_machine_answers_nobody_without_its_certificate(
         assert address.startswith("tls://127.0.0.1:")
         for other in (address, address.replace("tls", "tcp")):
             monkeypatch.setattr(dask, "CONNECT_S", 1.0)
-            with pytest.raises(NoRunner, match="no Dask scheduler answers"):
-                with dask.workers_of(other):
-                    pass
+            told = pytest.raises(NoRunner, match="no Dask scheduler answers")
+            with told, dask.workers_of(other):
+                pass
 
 
 def test_a_scheduler_that_is_not_there_or_has_no_workers_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dask, "CONNECT_S", 0.3)
-    with pytest.raises(NoRunner, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        with dask.workers_of("tcp://127.0.0.1:9"):
-            pass
-    with _cluster({}) as cluster, pytest.raises(NoRunner, match="has no workers"):
-        with dask.workers_of(cluster.scheduler_address):
-            pass
+    absent = pytest.raises(NoRunner, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9")
+    with absent, dask.workers_of("tcp://127.0.0.1:9"):
+        pass
+    idle = pytest.raises(NoRunner, match="has no workers")
+    with _cluster({}) as cluster, idle, dask.workers_of(cluster.scheduler_address):
+        pass
+
+
+def test_workers_that_advertise_the_same_are_one_runner(
+    twins: tuple[DaskRunner, SpecCluster], runners: list[DaskRunner]
+) -> None:
+    assert twins[0].slots == 2
+    assert [runner.slots for runner in runners] == [1] * len(WORKERS)
+
+
+def test_a_class_on_workers_has_the_evidence_of_a_class_one_by_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS))
+    monkeypatch.setenv("MINIJOB_SOURCE", str(source))
+    handed_in, out, serial = tmp_path / "in", tmp_path / "out", tmp_path / "serial"
+    for student in ("anna", "ben", "carl"):
+        broken = {"total": "def total(numbers):\n    return 0"} if student == "ben" else {}
+        minilab.hand_in_stub(handed_in, student, broken)
+    found_here = sandbox.find(allow_unsafe=False)
+    tell: Callable[[str], None] = lambda _: None  # noqa: E731
+    whole = Capabilities.of(describe(found_here), ())
+    with dask.workers_here(2, whole, "minijob") as runners:
+        assert not isinstance(route(runners, Needs()), Fault)
+        parallel = grade_class_on(runners, handed_in, minilab.STUB, source, out, tell)
+        before = (out / "evidence/anna.jsonl").stat().st_mtime_ns
+        again = grade_class_on(runners, handed_in, minilab.STUB, source, out, tell)
+    one_by_one = grade_class(
+        handed_in,
+        minilab.STUB,
+        lambda: prepare(minilab.STUB, source, found_here, serial, tell),
+        serial,
+        tell,
+    )
+    assert parallel.refused == one_by_one.refused == ()
+    points = {one.student: one.verdict.points for one in one_by_one.graded}
+    assert {one.student: one.verdict.points for one in parallel.graded} == points
+    assert points["ben"] < points["anna"]
+    assert (out / "evidence/anna.jsonl").stat().st_mtime_ns == before  # nobody is graded twice
+    assert [one.student for one in again.graded] == ["anna", "ben", "carl"]
+    for student in points:
+        here, there = (evidence.read(f / f"evidence/{student}.jsonl") for f in (serial, out))
+        assert there.exercises == here.exercises
+        assert there.submission.receipt == here.submission.receipt
+        assert (out / f"{student}.html").is_file()
+
+
+def test_a_model_graded_on_workers_has_the_bytes_and_answers_that_it_has_here(
+    graded: Callable[[dict[str, str]], Evidence],
+    source: Path,
+    released: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sizes and predictions are exact; what is timed or drawn anew is not compared."""
+    here = graded({})
+    monkeypatch.setenv("PYTHONPATH", str(HELPERS))
+    monkeypatch.setenv("MINIJOB_SOURCE", str(source))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # of the workers: their folder for jobs
+    folder, lab, handed_in = source / minilab.LAB.folder, minilab.LAB, tmp_path / "class"
+    for student in ("anna", "ben"):
+        (tmp_path / student).mkdir()
+        sample = write(
+            Sample("student", "", False, {}), folder, released / lab.folder, tmp_path / student
+        )
+        shutil.copytree(sample, handed_in / student)
+    whole = Capabilities.of(here.machine, ())
+    with dask.workers_here(2, whole, "minijob") as runners:
+        result = grade_class_on(
+            runners, handed_in, lab, source, tmp_path / "grades", lambda _: None
+        )
+    assert result.refused == ()
+    for student in ("anna", "ben"):
+        there = evidence.read(tmp_path / f"grades/evidence/{student}.jsonl")
+        assert there.exercises == here.exercises
+        assert [m.metric for m in there.measurements] == [m.metric for m in here.measurements]
+        exact = [each.value for each in there.measurements if each.metric != "speedup"]
+        assert exact == [each.value for each in here.measurements if each.metric != "speedup"]
+        assert isinstance(there.artefact, Artefact)
+        assert isinstance(here.artefact, Artefact)
+        assert there.artefact.ledger == here.artefact.ledger
+        assert there.artefact.path == tmp_path / "grades/artefacts" / student / "model.onnx"
+        assert there.artefact.path.stat().st_size == there.artefact.size_bytes
+        assert there.submission.root == tmp_path / "grades/sealed" / student
+    (kept,) = tmp_path.glob("compression-course-*/run-*/baseline.json")  # by the first job alone
+    assert kept.stat().st_size
 
 
 @pytest.fixture
