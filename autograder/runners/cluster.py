@@ -12,14 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+import dask
 import distributed
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from autograder.runners.capabilities import Capabilities
+from autograder.runners.parcel import Fault
 from autograder.runners.process import perform
 from autograder.runners.resources import CPU, advertised, advertisement, taken
-from autograder.runners.runner import GRADER, Answer, Fault, Job, NoRunner, Pending, outcome
+from autograder.runners.runner import GRADER, Answer, Job, NoRunner, Pending, outcome
 
 POLL_S = 1.0  # between two looks at whether the workers of a job still live
 RETURN_S = 30.0  # that a lost worker has to come back: a nanny starts a new one in two
@@ -28,6 +30,8 @@ CONNECT_S = 10.0
 
 Kind = tuple[tuple[str, float], ...]  # resources and their numbers, sorted
 
+# A worker's own process reads this before it imports anything; one thread each is Dask's default.
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning", "OMP_NUM_THREADS": "1"}
 logging.getLogger("distributed").setLevel(logging.WARNING)  # it sets INFO when it is imported
 
 
@@ -106,6 +110,7 @@ def workers_here(
         whole: what the machine has, which they share.
     """
     with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": QUIET}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

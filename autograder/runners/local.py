@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autograder.runners.capabilities import Capabilities
+from autograder.runners.parcel import Fault
 from autograder.runners.process import perform
-from autograder.runners.runner import GRADER, Answer, Fault, Job, Pending, outcome
+from autograder.runners.runner import GRADER, Answer, Job, Pending, outcome
 
 
 @dataclass(frozen=True)

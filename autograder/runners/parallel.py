@@ -16,7 +16,8 @@ from autograder.records import Evidence, Submission
 from autograder.runners import grading
 from autograder.runners.capabilities import Needs, needs_of
 from autograder.runners.grading import Run
-from autograder.runners.runner import Answer, Fault, Job, NoRunner, Runner, route, submit
+from autograder.runners.parcel import Fault
+from autograder.runners.runner import Answer, Job, NoRunner, Runner, route, submit
 from autograder.sandbox import SandboxUnavailable
 
 RUN_BYTES = 16
