@@ -11,7 +11,7 @@ from reference.quantization.awq import AwqConfig, awq
 from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
 from reference.quantization.smoothquant import smooth_scale, w8a8
-from reference.quantization.statistics import InputStatistics, input_statistics
+from reference.statistics import InputStatistics, input_statistics
 
 SEEDS = range(8)
 

@@ -41,7 +41,7 @@ from reference.quantization.packed_weight import (
     packed,
     stored_grid,
 )
-from reference.quantization.statistics import InputStatistics, matching
+from reference.statistics import InputStatistics, matching
 
 SMALLEST_SCALE = 1e-4  # as the authors' code: an input that is never there needs no protection
 

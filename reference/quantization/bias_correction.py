@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 
 
 def mean_shift(

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.awq import AwqConfig, awq
 from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
-from reference.quantization.statistics import InputStatistics, input_statistics
+from reference.statistics import InputStatistics, input_statistics
 
 RoundGroup = Callable[[list[Tensor], InputStatistics], list[Tensor]]
 

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.affine import widened
 from reference.quantization.packing import packed_bytes
 

@@ -30,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 
 TOLERANCE = 1e-4  # a sweep that moves no scale by more than this has converged
 

@@ -32,6 +32,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reference.cholesky import MOST_DAMPING, inverse_factor
 from reference.quantization.affine import Grid, dequantize, quantize, token_range
 from reference.quantization.calibration import narrowed
 from reference.quantization.packed_weight import (
@@ -42,9 +43,7 @@ from reference.quantization.packed_weight import (
     packed,
     stored_grid,
 )
-from reference.quantization.statistics import InputStatistics, matching
-
-MOST_DAMPING = 10.0  # of the mean diagonal; beyond, the inputs hardly matter
+from reference.statistics import InputStatistics, matching
 
 
 @dataclass(frozen=True)
@@ -120,32 +119,6 @@ def pack_gptq(result: GptqResult, config: GptqConfig) -> PackedWeight:
     if (result.group_of.diff() < 0).any():
         raise ValueError("groups are scattered over a row: act_order needs static_groups to pack")
     return packed(result.codes, result.grid, config.stored)
-
-
-def inverse_factor(
-    gram: Float[Tensor, "d_in d_in"], damping: float
-) -> tuple[Float[Tensor, "d_in d_in"], float]:
-    """U with (G + lambda I)^-1 = U' U, and the damping that it took.
-
-    G + lambda I = R R' with R upper triangular is a Cholesky factorisation from the last input to
-    the first, and U is the inverse of R: one factorisation, and nothing is squared.
-
-    Raises:
-        ValueError: not even the most damping makes it positive definite.
-    """
-    mean = gram.diagonal().mean().item() or 1.0  # no input was ever seen: nearest
-    while damping <= MOST_DAMPING:
-        damped = gram.flip(0, 1)
-        damped.diagonal().add_(damping * mean)
-        lower, failed = torch.linalg.cholesky_ex(damped)
-        if not failed:
-            upper = lower.flip(0, 1)
-            del damped, lower  # d_in x d_in each
-            identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            torch.linalg.solve_triangular(upper, identity, upper=True, out=identity)
-            return identity, damping
-        damping *= 10
-    raise ValueError(f"X'X has no Cholesky factor, even with {MOST_DAMPING:g} of its mean diagonal")
 
 
 def _solve_(

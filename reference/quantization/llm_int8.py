@@ -31,7 +31,7 @@ from reference.quantization.affine import (
     token_range,
     widened,
 )
-from reference.quantization.statistics import InputStatistics, matching
+from reference.statistics import InputStatistics, matching
 
 THRESHOLD = 6.0
 

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.affine import Grid, fake_quantize
 from reference.quantization.batch_norm import Folded, NormStatistics, fold, foldable
 from reference.quantization.integer import grid_with_room_for_bias, quantize_bias

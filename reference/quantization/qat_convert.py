@@ -15,7 +15,7 @@ import copy
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.affine import quantize
 from reference.quantization.integer import grid_with_room_for_bias, quantize_bias
 from reference.quantization.qat import QatLayer, qat_layers

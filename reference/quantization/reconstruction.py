@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.adaround import AdaRoundConfig, SoftRounding, adaround, anneal
 from reference.quantization.affine import Grid, channel_range, dequantize, fake_quantize, widened
 from reference.quantization.calibration import MakeGrid

@@ -35,7 +35,7 @@ from reference.quantization.affine import (
     tensor_range,
 )
 from reference.quantization.dynamic import ActivationRange
-from reference.quantization.statistics import InputStatistics, matching
+from reference.statistics import InputStatistics, matching
 
 ALPHAS = tuple(step / 20 for step in range(21))
 

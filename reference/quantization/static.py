@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.affine import (
     Grid,
     Range,

@@ -19,8 +19,8 @@ from reference.quantization.blockwise import (
 from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.onnx_qdq import collect_ranges, quantize_onnx
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
-from reference.quantization.statistics import input_statistics
 from reference.quantization.weight_only import round_weights
+from reference.statistics import input_statistics
 
 
 def stored(task: Task) -> WeightOnlyConfig:

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.mixed.options import Options
 
 Costs = Float[Tensor, "layers widths"]

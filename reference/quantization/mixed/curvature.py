@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.mixed.options import Options
 
 LossOf = Callable[[nn.Module, Tensor], Tensor]  # (model, batch or index) -> a scalar

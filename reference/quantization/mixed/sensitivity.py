@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.mixed.options import Option, Options
 
 Losses = Float[Tensor, "layers widths"]

@@ -25,7 +25,7 @@ from reference.quantization.calibration import narrowed
 from reference.quantization.codebook import cluster, look_up
 from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
-from reference.quantization.statistics import input_statistics
+from reference.statistics import input_statistics
 
 GROUP_SIZE = 16
 

@@ -7,7 +7,7 @@ from bench.outlier_layers import OutlierLayer, outlier_layer
 from reference.quantization.affine import full_symmetric_grid, symmetric_grid
 from reference.quantization.awq import AwqConfig, awq
 from reference.quantization.packed_weight import WeightOnlyConfig, pack_weight, unpack_weight
-from reference.quantization.statistics import input_statistics
+from reference.statistics import input_statistics
 
 stored = partial(WeightOnlyConfig, scale_dtype=torch.float64)
 GROUPS = stored(3, 16)

@@ -5,7 +5,7 @@ import torch
 from nets import images, resnet
 from torch import nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.affine import channel_range, fake_quantize, symmetric_grid
 from reference.quantization.batch_norm import fold_model
 from reference.quantization.bias_correction import (

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from labkit.models import GptSpec, LlamaSpec, build
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.awq import AwqConfig
 from reference.quantization.blockwise import (
     quantize_blocks,
@@ -14,8 +14,8 @@ from reference.quantization.blockwise import (
 from reference.quantization.gptq import GptqConfig, gptq
 from reference.quantization.packed_weight import WeightOnlyConfig
 from reference.quantization.scaling import LLAMA, fold_scale_, foldable_places
-from reference.quantization.statistics import input_statistics
 from reference.quantization.weight_only import round_weights
+from reference.statistics import input_statistics
 
 CONFIG = WeightOnlyConfig(4, 16)
 BLOCKS = ["model.layers.0", "model.layers.1"]

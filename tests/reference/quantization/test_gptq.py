@@ -7,19 +7,20 @@ import pytest
 import torch
 
 from bench.outlier_layers import outlier_layer
+from reference.cholesky import inverse_factor
 from reference.quantization.affine import (
     asymmetric_grid,
     dequantize,
     full_symmetric_grid,
     symmetric_grid,
 )
-from reference.quantization.gptq import GptqConfig, gptq, inverse_factor, pack_gptq
+from reference.quantization.gptq import GptqConfig, gptq, pack_gptq
 from reference.quantization.packed_weight import (
     WeightOnlyConfig,
     pack_weight,
     unpack_weight,
 )
-from reference.quantization.statistics import InputStatistics, input_statistics
+from reference.statistics import InputStatistics, input_statistics
 
 stored = partial(WeightOnlyConfig, scale_dtype=torch.float64)
 CONFIGS = {

@@ -14,7 +14,7 @@ from reference.quantization.affine import (
     token_range,
 )
 from reference.quantization.llm_int8 import LlmInt8Linear, decomposed_product, outliers
-from reference.quantization.statistics import input_statistics
+from reference.statistics import input_statistics
 
 
 def test_threshold_zero_is_the_float_product_to_the_bit():

@@ -7,7 +7,7 @@ from nets import images, randomise_norms_, resnet
 from qat_runs import every_config, learned, observed, train_
 from torch import nn
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.batch_norm import fold_model
 from reference.quantization.lsq import LsqQuantizer
 from reference.quantization.pact import pact_activation

@@ -7,7 +7,7 @@ from nets import images, resnet
 from torch import nn
 from torch.nn import functional as F
 
-from reference.quantization import walk
+from reference import walk
 from reference.quantization.adaround import AdaRoundConfig
 from reference.quantization.affine import channel_range, fake_quantize, symmetric_grid
 from reference.quantization.batch_norm import fold_model

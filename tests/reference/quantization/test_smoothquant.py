@@ -8,7 +8,7 @@ from bench.outlier_layers import outlier_layer
 from reference.quantization.affine import tensor_range, token_range
 from reference.quantization.dynamic import DynamicLinear
 from reference.quantization.smoothquant import search_alpha, smooth_scale, w8a8
-from reference.quantization.statistics import input_statistics
+from reference.statistics import input_statistics
 
 RANGES = {"tensor": tensor_range, "token": token_range}
 

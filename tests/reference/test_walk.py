@@ -3,7 +3,7 @@ import torch
 from nets import images, resnet
 from torch import nn
 
-from reference.quantization import walk
+from reference import walk
 
 
 def test_layers_are_found_in_nested_modules_and_nothing_else():

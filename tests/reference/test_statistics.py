@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.quantization.statistics import input_statistics, matching
+from reference.statistics import input_statistics, matching
 
 
 @given(st.integers(0, 1000), st.lists(st.integers(1, 9), min_size=1, max_size=5))

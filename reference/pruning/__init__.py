@@ -1,0 +1,1 @@
+"""Pruning: scores say what matters (one file per way to score), masks.py alone chooses by them."""
