@@ -4,7 +4,7 @@ Everything that runs a model or changes one is here, so that the techniques need
 Only `replace_` changes what it is given.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 LAYERS = (nn.Conv2d, nn.Linear)
 Layer = nn.Conv2d | nn.Linear
+Batch = Tensor | Mapping[str, Tensor]
 
 
 def named_layers(model: nn.Module) -> dict[str, Layer]:
@@ -34,7 +35,7 @@ def replace_(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def layer_inputs(
-    model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
+    model: nn.Module, names: Iterable[str], batches: Sequence[Batch]
 ) -> dict[str, list[Tensor]]:
     """What enters each named module: one tensor for each batch and call. The model runs in eval."""
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -52,7 +53,7 @@ def layer_inputs(
 
 
 def outputs(
-    model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
+    model: nn.Module, names: Iterable[str], batches: Sequence[Batch]
 ) -> dict[str, list[Tensor]]:
     """What leaves each named module: one tensor for each batch and call. The model runs in eval."""
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -67,7 +68,7 @@ def outputs(
 
 
 def output_means(
-    model: nn.Module, names: Iterable[str], batches: Sequence[Tensor]
+    model: nn.Module, names: Iterable[str], batches: Sequence[Batch]
 ) -> dict[str, Tensor]:
     """The mean of each channel that leaves each named layer, over batches and positions."""
     return {
@@ -82,11 +83,16 @@ def by_channel(layer: nn.Module, output: Tensor) -> Tensor:
     return output.detach().movedim(axis, -1).flatten(0, -2)
 
 
-def _run(model: nn.Module, batches: Sequence[Tensor], handles: list[RemovableHandle]) -> None:
+def answer(model: nn.Module, batch: Batch) -> object:
+    """What the model says to a batch: a tensor alone, or arguments by name."""
+    return model(**batch) if isinstance(batch, Mapping) else model(batch)
+
+
+def _run(model: nn.Module, batches: Sequence[Batch], handles: list[RemovableHandle]) -> None:
     try:
         with evaluating(model), torch.no_grad():
             for batch in batches:
-                model(batch)
+                answer(model, batch)
     finally:
         for handle in handles:
             handle.remove()

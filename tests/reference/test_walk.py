@@ -6,6 +6,15 @@ from torch import nn
 from reference import walk
 
 
+class Renamed(nn.Module):
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, *, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model(pixels)
+
+
 def test_layers_are_found_in_nested_modules_and_nothing_else():
     names = list(walk.named_layers(resnet()))
     assert names[0] == "stem.conv"
@@ -25,6 +34,13 @@ def test_output_means_are_over_batches_and_positions():
     mean = walk.output_means(model, ["stem.conv"], batches)["stem.conv"]
     expected = model.stem.conv(torch.cat(batches)).mean((0, 2, 3))
     torch.testing.assert_close(mean, expected, rtol=0, atol=1e-6)  # float32 means of size 0.1
+
+
+def test_a_batch_of_named_arguments_is_taken_by_name():
+    model, batch = resnet(), images(2)
+    renamed = Renamed(model)
+    inputs = walk.layer_inputs(renamed, ["model.head"], [{"pixels": batch}])["model.head"]
+    assert torch.equal(model.head(inputs[0]), walk.answer(renamed, {"pixels": batch}))
 
 
 def test_walking_leaves_no_hook_and_no_changed_mode():
