@@ -113,6 +113,23 @@ def block_mask(
     return _spread(kept, shape)[: scores.shape[0], : scores.shape[1]]
 
 
+def all_kept(tensors: Mapping[str, Tensor]) -> Masks:
+    """Masks that remove nothing of these weights, or of what scores are for."""
+    return {name: torch.ones_like(each, dtype=torch.bool) for name, each in tensors.items()}
+
+
+def within(scores: Scores, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The scores, lowest of all where the masks already remove: the next masks are inside these.
+
+    Raises:
+        ValueError: names differ.
+    """
+    if scores.keys() != masks.keys():
+        odd = sorted(scores.keys() ^ masks.keys())
+        raise ValueError(f"scores and masks name different weights: {', '.join(odd)}")
+    return {name: each.masked_fill(~masks[name], -math.inf) for name, each in scores.items()}
+
+
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:
     """The share of all masked weights that is removed."""
     total = sum(each.numel() for each in masks.values())

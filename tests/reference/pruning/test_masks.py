@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference.pruning.masks import (
+    all_kept,
     block_mask,
     global_masks,
     layer_mask,
@@ -14,6 +15,7 @@ from reference.pruning.masks import (
     removed_count,
     row_mask,
     sparsity_of,
+    within,
     without_lowest,
 )
 
@@ -117,6 +119,19 @@ def test_every_layer_takes_its_own_sparsity():
     assert sparsity_of(masks) == 15 / 40
 
 
+def test_masks_that_keep_everything_have_sparsity_0():
+    assert sparsity_of(all_kept({"a": torch.rand(3, 4), "b": torch.rand(2)})) == 0
+
+
+@given(st.integers(0, 99), st.booleans(), SHARE, SHARE)
+def test_masks_within_others_bring_nothing_back(seed, ties, one, other):
+    low, high = sorted((one, other))
+    first = global_masks({"a": scores(6, 7, seed, ties)}, low)
+    second = global_masks(within({"a": scores(6, 7, seed + 1, ties)}, first), high)
+    assert not (second["a"] & ~first["a"]).any()
+    assert int((~second["a"]).sum()) == removed_count(42, high)
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
@@ -129,6 +144,7 @@ def test_every_layer_takes_its_own_sparsity():
         (lambda: block_mask(torch.ones(1, 4), (0, 1), 0.5), "sides of at least 1"),
         (lambda: global_masks({}, 0.5), "at least one weight"),
         (lambda: layer_masks({"a": torch.ones(1)}, {"b": 0.5}), "different weights: a, b"),
+        (lambda: within({"a": torch.ones(1)}, {}), "different weights: a"),
     ],
 )
 def test_what_has_no_meaning_is_refused(call, told):
