@@ -1,0 +1,1 @@
+"""Distillation: a distiller is a loss (one file each), loop.py alone trains."""
