@@ -1,0 +1,1 @@
+"""Whole channels, heads, neurons, layers and widths: lab 3.6."""
