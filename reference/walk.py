@@ -41,7 +41,7 @@ def layer_inputs(
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
     handles = [
         model.get_submodule(name).register_forward_pre_hook(
-            lambda module, args, into=inputs: into.append(args[0].detach())
+            lambda module, args, into=inputs: into.append(_copied(args[0]))
         )
         for name, inputs in seen.items()
     ]
@@ -59,7 +59,7 @@ def outputs(
     seen: dict[str, list[Tensor]] = {name: [] for name in names}
     handles = [
         model.get_submodule(name).register_forward_hook(
-            lambda module, args, output, into=found: into.append(output.detach())
+            lambda module, args, output, into=found: into.append(_copied(output))
         )
         for name, found in seen.items()
     ]
@@ -81,6 +81,11 @@ def by_channel(layer: nn.Module, output: Tensor) -> Tensor:
     """(values, channels): a convolution has its channels on axis 1, a linear layer on the last."""
     axis = -1 if isinstance(layer, nn.Linear) else 1
     return output.detach().movedim(axis, -1).flatten(0, -2)
+
+
+def _copied(value: Tensor) -> Tensor:
+    """An operation in place, after the layer, would change what was seen."""
+    return value.detach().clone()
 
 
 def answer(model: nn.Module, batch: Batch) -> object:

@@ -81,3 +81,14 @@ def test_layer_that_nothing_reaches_is_named():
     model.used.add_module("unused", nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"'used\.unused' was not reached by 1 batches"):
         walk.layer_inputs(model, ["used", "used.unused"], [torch.randn(1, 2)])
+
+
+def test_what_was_seen_is_not_overwritten_by_an_operation_in_place():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True))
+    x = -torch.ones(2, 3)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(3))
+        model[0].bias.zero_()
+    assert torch.equal(walk.outputs(model, ["0"], [x])["0"][0], x)
+    model = nn.Sequential(nn.Identity(), nn.ReLU(inplace=True))
+    assert torch.equal(walk.layer_inputs(model, ["0"], [x.clone()])["0"][0], x)
