@@ -10,7 +10,7 @@ Source    Berisha et al., "Variance-Based Pruning for Accelerating and Compressi
           Networks", ICCV 2025, arXiv:2507.12988 (hidden neurons of MLPs in vision Transformers).
 Differs   Any group of a dependency graph: several readers add up, each with its own mean. A
           convolution that pads sees fewer constants at its borders than its bias stands for: exact
-          only without padding.
+          only without padding. Means are over all positions alike.
 Left out  Their update of the statistics over many batches in constant memory; here inputs are kept.
 Read      importance.py first, then remove.py.
 """

@@ -35,10 +35,14 @@ def followed(model: nn.Module, example: walk.Batch) -> Following:
             values decide what happens next; it is named, with the module that it is in.
     """
     following = Following(model)
-    alone = torch.random.fork_rng(devices=[])
-    with walk.evaluating(model), torch.no_grad(), alone, _places(model, following):
-        with _Mode(following):
-            answer = walk.answer(model, example)
+    with (
+        walk.evaluating(model),
+        torch.no_grad(),
+        torch.random.fork_rng(devices=[]),
+        _places(model, following),
+        _Mode(following),
+    ):
+        answer = walk.answer(model, example)
     for output in tensors_in(answer):
         following.units.keep(following.labels(output), "it is an output of the network")
     return following

@@ -218,6 +218,6 @@ RULES = {
     **_named(pooled, "interpolate"),
     **_named(reduced, "mean sum amax amin prod std var norm argmax argmin"),
     **_named(normalised, "softmax log_softmax softmin normalize cumsum"),
-    "T": moved, "mT": moved, "getitem": indexed, "cat": concatenated, "concat": concatenated, "stack": stacked,
-    "pad": padded,
+    "T": moved, "mT": moved, "getitem": indexed, "cat": concatenated, "concat": concatenated,
+    "stack": stacked, "pad": padded,
 }  # fmt: skip

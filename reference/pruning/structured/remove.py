@@ -147,7 +147,7 @@ def _resize_(module: nn.Module) -> None:
     """Say the sizes of its tensors in a module's own words."""
     if isinstance(module, nn.Conv1d | nn.Conv2d):
         rows, columns = module.weight.shape[:2]
-        if columns == 1 < module.groups:  # depthwise: as many outputs for each input as before
+        if 1 < module.groups == module.in_channels:  # depthwise: as many outputs for each input
             module.groups = rows // (module.out_channels // module.groups)
         module.out_channels, module.in_channels = rows, columns * module.groups
     elif isinstance(module, nn.Linear):
