@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from transformers.cache_utils import Cache
 
 from reference import walk
 
@@ -45,7 +46,8 @@ def first_calls(model: nn.Module, first: str, batches: Sequence[walk.Batch]) -> 
         no_cache = {n: v for n, v in named.items() if not n.startswith("past_key_value")}
         if "use_cache" in no_cache:
             no_cache["use_cache"] = False
-        calls.append(Call(args[0], args[1:], no_cache))
+        rest = tuple(None if isinstance(each, Cache) else each for each in args[1:])
+        calls.append(Call(args[0], rest, no_cache))
         raise _Reached
 
     hook = model.get_submodule(first).register_forward_pre_hook(catch, with_kwargs=True)
