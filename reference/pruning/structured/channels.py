@@ -121,9 +121,7 @@ def _best(
 
 def _width(group: Group, kept: int, multiple: int) -> int:
     """In units."""
-    step = multiple // math.gcd(multiple, group.channels)
-    nearest = rounded(kept, group.size, step)
-    return group.size if kept == group.size else nearest
+    return rounded(kept, group.size, multiple // math.gcd(multiple, group.channels))
 
 
 def _share(ratio: float) -> float:

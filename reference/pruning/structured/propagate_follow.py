@@ -70,9 +70,10 @@ class Following:
         if value in self._values:
             return self.units.current(self._values[value])
         wide = [axis for axis, size in enumerate(value.shape) if size > 1]
-        if id(value) in self._tensors and len(wide) == 1:
-            shape = [-1 if axis == wide[0] else 1 for axis in range(value.ndim)]
-            return self.claim(value, wide[0], "carries").reshape(shape)
+        if id(value) in self._tensors and (len(wide) == 1 or value.ndim == 1):
+            along = wide[0] if wide else 0
+            shape = [-1 if axis == along else 1 for axis in range(value.ndim)]
+            return self.claim(value, along, "carries").reshape(shape)
         self.keep_own(value)
         return self._foreign.expand(value.shape)
 

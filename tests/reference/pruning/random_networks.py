@@ -142,6 +142,7 @@ SILENT: dict[str, Block] = {
     "depthwise, more outputs": lambda c, r: conv(c, 2 * c, groups=c),
     "grouped": lambda c, r: grouped(c),
     "excitation": lambda c, r: Excite(c),
+    "spatial attention": lambda c, r: Joined(nn.Identity(), nn.Conv2d(c, 1, 1), torch.mul),
     "prelu": lambda c, r: nn.PReLU(c),
     "scale": lambda c, r: Scale(c),
     "group norm": lambda c, r: even(c, lambda wide: nn.GroupNorm(wide // 2, wide)),

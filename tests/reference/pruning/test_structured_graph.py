@@ -69,14 +69,16 @@ def test_groups_of_a_convolution_give_up_the_same_places():
     assert after.channels == 2
 
 
-def test_a_padded_shortcut_frees_the_channels_that_meet_no_zeros_only():
-    pad = Does(lambda x: F.pad(x, (0, 0, 0, 0, 1, 1)))
-    body = Joined(pad, nn.Conv2d(2, 4, 1), torch.add)
+@pytest.mark.parametrize("pad_first", [True, False])
+def test_a_padded_shortcut_frees_the_channels_that_meet_no_zeros_only(pad_first):
+    paths = [Does(lambda x: F.pad(x, (0, 0, 0, 0, 1, 1))), nn.Conv2d(2, 4, 1)]
+    body = Joined(*(paths if pad_first else paths[::-1]), torch.add)
+    grown = "1.other.weight" if pad_first else "1.one.weight"
     graph = graph_of(nn.Conv2d(3, 2, 1), body, nn.Conv2d(4, 1, 1))
     (group,) = graph.groups.values()
     assert lies(group)["0.weight 0"] == [[0], [1]]
-    assert lies(group)["1.other.weight 0"] == [[1], [2]]
-    assert "zeros of a padding" in graph.staying["1.other.weight"]
+    assert lies(group)[f"{grown} 0"] == [[1], [2]]
+    assert "zeros of a padding" in graph.staying[grown]
 
 
 def test_channels_of_a_group_norm_go_with_their_group():
@@ -96,6 +98,13 @@ def test_an_excitation_ties_its_gates_to_what_they_multiply():
     group = graph.groups["0.0.weight"]
     assert {"1.excite.weight 0", "1.squeeze.weight 1", "2.0.weight 1"} <= lies(group).keys()
     assert graph.groups["1.squeeze.weight"].size == 3
+
+
+def test_one_channel_that_many_are_multiplied_by_stays_and_ties_none_of_them():
+    attention = Joined(nn.Identity(), nn.Conv2d(4, 1, 1), torch.mul)
+    graph = graph_of(nn.Conv2d(3, 4, 1), attention, nn.Conv2d(4, 2, 1))
+    assert {name: group.size for name, group in graph.groups.items()} == {"0.weight": 4}
+    assert "spread over many channels" in graph.staying["1.other.weight"]
 
 
 def test_a_table_of_words_loses_width():

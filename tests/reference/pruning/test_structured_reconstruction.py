@@ -58,6 +58,7 @@ SECONDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("second", SECONDS.values(), ids=SECONDS)
 def test_the_errors_told_are_those_of_the_layer(second, in_place):
@@ -72,6 +73,16 @@ def test_the_errors_told_are_those_of_the_layer(second, in_place):
     assert found.layers["2"].before == pytest.approx((wanted - without).square().mean().item())
     assert found.layers["2"].after == pytest.approx((wanted - refitted).square().mean().item())
     assert found.layers["2"].after < 0.9 * found.layers["2"].before
+
+
+def test_a_layer_makes_up_for_the_errors_of_those_before_it():
+    model = chain(nn.Conv2d(6, 4, 3))
+    graph, masks = halved(model)
+    found = reconstruct(model, graph, masks, BATCHES)
+    x = torch.cat(BATCHES)
+    error = (model(x) - found.model(x)).square().mean().item()
+    assert list(found.layers) == ["2", "4.1"]
+    assert found.layers["4.1"].after == pytest.approx(error)
 
 
 def test_a_channel_that_another_one_can_stand_in_for_costs_nothing():
