@@ -48,8 +48,6 @@ METHODS: dict[str, Callable[[OutlierLayer], Tensor]] = {
     "Wanda's mask, refitted": lambda layer: (
         refit(layer.weight, layer.statistics, _wanda(layer).mask).weight
     ),
-}
-SLOW = {
     "exact surgeon": lambda layer: obc(layer.weight, layer.statistics, HALF).weight,
     "Wanda, 2:4": lambda layer: wanda(layer.weight, layer.statistics, TWO_OF_FOUR).weight,
     "SparseGPT, 2:4": lambda layer: sparsegpt(layer.weight, layer.statistics, TWO_OF_FOUR).weight,
@@ -62,7 +60,7 @@ SLOW = {
 
 def errors(method: str, seeds: Iterable[int] = SEEDS) -> list[float]:
     """The relative error of each layer."""
-    prune = (METHODS | SLOW)[method]
+    prune = METHODS[method]
     layers = map(outlier_layer, seeds)
     return [layer.relative_error(prune(layer)) for layer in layers]
 
@@ -70,7 +68,7 @@ def errors(method: str, seeds: Iterable[int] = SEEDS) -> list[float]:
 def main() -> None:
     plain = errors("magnitude")
     print(f"{'method':36} {'mean':>8} {'to magnitude':>13} {'most':>8}")
-    for method in METHODS | SLOW:
+    for method in METHODS:
         found = errors(method)
         ratios = [each / base for each, base in zip(found, plain, strict=True)]
         mean, ratio = sum(found) / len(found), sum(ratios) / len(ratios)
