@@ -17,7 +17,8 @@ mask, then choose the next.
 Source    Han et al., 2015, arXiv:1506.02626, section 3 (retraining what is left); Zhu & Gupta,
           2017, arXiv:1710.01878 (masks that training cannot undo).
 Differs   Both multiply by the mask in the forward pass and leave hidden values behind; here the
-          model's own weights are zero, and its state dict is that of any other model.
+          model's own weights are zero, and its state dict is that of any other model. What an
+          optimizer keeps goes to 0 even where it would begin at another value (Adagrad, Rprop).
 Left out  Optimizers that remember a step as one vector of all weights (LBFGS): weights and
           gradients are masked, its memory is not.
 Read      weights.py first. Used by gradual.py, rigl.py.
