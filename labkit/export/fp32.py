@@ -1,5 +1,6 @@
 """From a trained network to ONNX in FP32, for every family of the course."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from labkit.export import graph
 from labkit.export.signature import Signature, signature_of
-from labkit.models import BertSpec, GptSpec, LlamaSpec, VitSpec, logits_in, spec_of
+from labkit.models import logits_in
 from labkit.onnx_session import OUTPUT
 
 OPSET = 20
@@ -57,12 +58,9 @@ def _dynamic_shapes(takes: Signature) -> tuple[dict[int, torch.export.Dim], ...]
 
 def _answering_with_logits(model: nn.Module) -> nn.Module:
     """Hugging Face's models give a record, and would find out masks and positions in the graph."""
-    spec = spec_of(model)
-    if isinstance(spec, VitSpec):
-        return _ImageClassifier(model)
-    if isinstance(spec, BertSpec):
-        return _TextClassifier(model)
-    return _LanguageModel(model) if isinstance(spec, GptSpec | LlamaSpec) else model
+    # By class and not by spec: a pruned model has sizes that no spec can say.
+    wrapper = _WRAPPERS.get(type(model).__name__)
+    return model if wrapper is None else wrapper(model)
 
 
 class _ImageClassifier(nn.Module):
@@ -110,3 +108,11 @@ class _LanguageModel(nn.Module):
             input_ids, attention_mask=later, position_ids=positions, use_cache=False
         )
         return logits_in(answer)
+
+
+_WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "ViTForImageClassification": _ImageClassifier,
+    "BertForSequenceClassification": _TextClassifier,
+    "GPT2LMHeadModel": _LanguageModel,
+    "LlamaForCausalLM": _LanguageModel,
+}
