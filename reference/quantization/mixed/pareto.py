@@ -7,17 +7,14 @@ Read      options.py, exact.py first.
 
 from collections.abc import Callable, Sequence
 
+from reference import pareto
 from reference.quantization.mixed.exact import dynamic_programming
 from reference.quantization.mixed.options import Allocation, Table
 
 
 def non_dominated(found: Sequence[Allocation]) -> list[Allocation]:
     """By rising cost and falling loss; of equals, the first."""
-    front: list[Allocation] = []
-    for each in sorted(found, key=lambda each: (each.cost, each.loss)):
-        if not front or each.loss < front[-1].loss:
-            front.append(each)
-    return front
+    return pareto.non_dominated(found, lambda each: (each.cost, each.loss))
 
 
 def front(
