@@ -35,15 +35,15 @@ def load_pruned(folder: Path | str) -> nn.Module:
     kind = getattr(transformers, name, None) if name in FAMILIES else None
     if kind is None:
         raise ValueError(f"{folder} holds a {name}; expected one of {', '.join(FAMILIES)}")
-    if PRUNED not in written:
-        return kind.from_pretrained(folder)
-    widths = _read(written[PRUNED])
+    widths = _read(written[PRUNED]) if PRUNED in written else None
 
     def init(self: Any, config: Any) -> None:
         kind.__init__(self, config)
-        resize_layers_(self, widths)
+        if widths is not None:
+            resize_layers_(self, widths)
 
-    found = type(kind.__name__, (kind,), {"__init__": init}).from_pretrained(folder)
+    sized = type(kind.__name__, (kind,), {"__init__": init})
+    found = sized.from_pretrained(folder, use_safetensors=True)
     found.__class__ = kind
     return found
 
