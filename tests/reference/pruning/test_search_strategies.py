@@ -1,5 +1,7 @@
 """Claims about strategies, all on landscapes whose optimum is known by enumeration."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -62,21 +64,21 @@ def test_everything_tried_leaves_no_regret(seed):
 
 
 def test_the_oldest_dies_even_if_it_is_the_best():
-    """Two of two compete: parents are the last two, so one that is lucky once is soon gone."""
-    space = Space((Choice("a", tuple(range(50))),))
-    lucky: list[Candidate] = []
-
-    def score(candidate: Candidate) -> float:
-        if not lucky:
-            lucky.append(candidate)
-        return 100.0 if candidate == lucky[0] else float(candidate["a"])
-
-    evaluator = Evaluator(space, score, 12)
+    """Were the first one to live on, all would be its children and differ from it in one choice."""
+    choices = Landscape(0, choices=8).space.choices
+    scores = itertools.chain([100.0], itertools.count(1.0))
+    evaluator = Evaluator(Space(choices), lambda _: next(scores), 12)
     config = EvolutionConfig(population=2, tournament=2, mutation=0.0, crossover=0.0)
-    assert evolution(evaluator, drawn(0), config).candidate == lucky[0]
-    parents = [each.search_score for each in evaluator.history]
-    assert parents[0] == 100.0
-    assert len(parents) == 12
+    best = evolution(evaluator, drawn(0), config).candidate
+    found = [each.candidate for each in evaluator.history]
+    assert best == found[0]
+    assert apart(found[2], best) == 1
+    assert all(apart(child, parent) == 1 for parent, child in itertools.pairwise(found[2:]))
+    assert apart(found[-1], best) > 1
+
+
+def apart(one: Candidate, other: Candidate) -> int:
+    return sum(one[name] != other[name] for name in one)
 
 
 def test_children_of_pure_mutation_differ_from_a_living_one_in_one_choice():
@@ -87,8 +89,7 @@ def test_children_of_pure_mutation_differ_from_a_living_one_in_one_choice():
     evolution(evaluator, drawn(1), config)
     found = [each.candidate for each in evaluator.history]
     for place in range(5, len(found)):
-        apart = [sum(found[place][n] != other[n] for n in other) for other in found[:place]]
-        assert min(apart) == 1
+        assert min(apart(found[place], other) for other in found[:place]) == 1
 
 
 def test_netadapt_takes_the_best_proposal_of_each_step():
