@@ -21,12 +21,15 @@ from autograder import adversaries as attacks
 from autograder import calibrate as calibration
 from autograder import demo as demonstration
 from autograder import doctor as examination
+from autograder import mutants as mutations
 from autograder import notebook as notebooks
+from autograder import registry as registries
 from autograder import regrade as regrades
 from autograder import release as releases
 from autograder import validate as validation
 from autograder import verify as verification
 from autograder.classrun import ClassResult, grade_class, handed_in
+from autograder.cli_author import counting, show_mutants
 from autograder.files import AlreadyGrading
 from autograder.grade import Tell, prepare
 from autograder.lab import Lab
@@ -48,6 +51,7 @@ EXPECTED = (
     NoRunner,
     SourceUnavailable,
     SampleError,
+    registries.RegistryError,
     releases.Leak,
     notebooks.NotebookError,
     FileNotFoundError,
@@ -257,6 +261,35 @@ def adversaries(
         print(json.dumps([asdict(trial) for trial in trials], indent=2))
     else:
         show_attacks(trials)
+    if not all(trial.held for trial in trials):
+        raise typer.Exit(1)
+
+
+@app.command()
+def mutants(
+    lab_name: LabName,
+    folder: Annotated[Path, typer.Option(help="All registries.")] = Path("tests/labs/wrong"),
+    only: Annotated[str, typer.Option(help="Solutions whose name contains this.")] = "",
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Hand in and run whole notebooks; takes minutes.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Every trial as JSON.")] = False,
+) -> None:
+    """Try wrong and unusual solutions: are points lost where they claim, and only there?"""
+    lab, sandbox = find_lab(lab_name), find(allow_unsafe=False)
+    sources = {n: notebooks.read(SOURCE / lab.folder / f"{n}.ipynb") for n in lab.notebooks}
+    found = registries.read_all(folder / lab.folder, sources)
+    solutions = [solution for solution in found if only in solution.name]
+    bench = mutations.Bench(lab, sources, SOURCE, sandbox, len(os.sched_getaffinity(0)), whole)
+    trials = []
+    with counting(len(solutions)) as done:
+        for trial in mutations.trials(bench, solutions):
+            trials.append(trial)
+            done(trial.name)
+    if json_:
+        print(json.dumps([asdict(trial) for trial in trials], indent=2))
+    else:
+        show_mutants(lab, trials, console)
     if not all(trial.held for trial in trials):
         raise typer.Exit(1)
 

@@ -81,10 +81,10 @@ def validate(lab: Lab, source: Path, sandbox: Sandbox, tell: Tell) -> Validation
         tell(f"{name}: in place")
         in_place, own = _in_place(name, cells, lab)
         tell(f"{name}: examined")
-        examined = _examined(name, cells, _visible(cells), lab, sandbox, DRAWS)
+        examined = examinations(name, cells, _visible(cells), lab, sandbox, DRAWS)
         tell(f"{name}: the release, untouched")
         released = notebook.cells(nbformat.reads(student_version(path), as_version=4))
-        untouched = _examined(name, cells, _visible(released), lab, sandbox, 1)
+        untouched = examinations(name, cells, _visible(released), lab, sandbox, 1)
         faults += own
         trials += [
             Trial(name, cell.id, cell.points, in_place[cell.id],
@@ -107,7 +107,7 @@ def _in_place(name: str, cells: list[SourceCell], lab: Lab) -> tuple[dict[str, s
     return {cell.id: raised.get(cell.id, "it did not run") for cell in cells}, ours
 
 
-def _examined(
+def examinations(
     name: str,
     source: list[SourceCell],
     cells: Sequence[Cell],
