@@ -1,0 +1,18 @@
+"""Spreads a group evenly over all of its bins, empty ones too."""
+
+# wrong: 04/test-divergence
+
+
+def divergence(counts: Tensor, kept: int, levels: int) -> float:
+    inside = counts[:kept].double()
+    p = inside.clone()
+    p[-1] += counts[kept:].double().sum()
+    group = torch.zeros(kept, dtype=torch.long)
+    group[torch.arange(1, levels) * kept // levels] = 1
+    group = group.cumsum(0)
+    total = torch.zeros(levels, dtype=torch.float64).index_add(0, group, inside)
+    size = torch.zeros(levels, dtype=torch.float64).index_add(0, group, torch.ones_like(inside))
+    q = (total / size)[group]
+    p, q = p / p.sum(), (q / q.sum()).clamp(min=1e-9)
+    seen = p > 0
+    return (p[seen] * (p[seen] / q[seen]).log()).sum().item()

@@ -1,0 +1,11 @@
+"""Counts n values instead of the n - 1 gaps between them."""
+
+# wrong: 02/test-percentile-range
+
+
+def percentile_range(x: Tensor, percent: float) -> tuple[float, float]:
+    if not 50 < percent <= 100:
+        raise ValueError("percent must be above 50 and at most 100")
+    ordered = x.flatten().sort().values
+    outside = int((100 - percent) / 100 * len(ordered))
+    return ordered[outside].item(), ordered[-1 - outside].item()

@@ -1,0 +1,10 @@
+"""Takes the largest weight of the whole tensor, and repeats its scale per channel."""
+
+# wrong: 01/test-quantize-weight
+
+
+def quantize_weight(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    top = 2 ** (bits - 1) - 1
+    scale = (weight.abs().max() / top).expand(len(weight)).clone()
+    along = scale.reshape(-1, *[1] * (weight.dim() - 1))
+    return (weight / along).round().clamp(-top, top).to(torch.int8), scale

@@ -1,0 +1,11 @@
+"""Makes the zero point an integer with int(), which cuts instead of rounding."""
+
+# wrong: 01/test-affine-parameters
+
+
+def affine_parameters(low: float, high: float, bits: int) -> tuple[float, int]:
+    if low > high:
+        raise ValueError("low is above high")
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = (high - low) / (2**bits - 1)
+    return (scale, int(-low / scale)) if scale > 0 else (1.0, 0)
