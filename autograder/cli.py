@@ -22,6 +22,7 @@ from autograder import calibrate as calibration
 from autograder import demo as demonstration
 from autograder import doctor as examination
 from autograder import mutants as mutations
+from autograder import new_lab as labs_to_be
 from autograder import notebook as notebooks
 from autograder import registry as registries
 from autograder import regrade as regrades
@@ -45,6 +46,7 @@ from course_config import LABS
 from labkit.sources import SourceUnavailable
 
 SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
+REGISTRIES, CONFIG = Path("tests/labs/wrong"), Path("course_config.py")
 EXPECTED = (
     AlreadyGrading,
     SandboxUnavailable,
@@ -52,6 +54,7 @@ EXPECTED = (
     SourceUnavailable,
     SampleError,
     registries.RegistryError,
+    labs_to_be.CannotMakeLab,
     releases.Leak,
     notebooks.NotebookError,
     FileNotFoundError,
@@ -268,7 +271,7 @@ def adversaries(
 @app.command()
 def mutants(
     lab_name: LabName,
-    folder: Annotated[Path, typer.Option(help="All registries.")] = Path("tests/labs/wrong"),
+    folder: Annotated[Path, typer.Option(help="All registries.")] = REGISTRIES,
     only: Annotated[str, typer.Option(help="Solutions whose name contains this.")] = "",
     whole: Annotated[
         bool, typer.Option("--whole", help="Hand in and run whole notebooks; takes minutes.")
@@ -280,6 +283,11 @@ def mutants(
     sources = {n: notebooks.read(SOURCE / lab.folder / f"{n}.ipynb") for n in lab.notebooks}
     found = registries.read_all(folder / lab.folder, sources)
     solutions = [solution for solution in found if only in solution.name]
+    if not solutions:
+        raise registries.RegistryError(
+            f"{folder / lab.folder} holds {len(found)} solutions, and none is called {only!r}; "
+            "docs/authoring.md says how to write one"
+        )
     bench = mutations.Bench(lab, sources, SOURCE, sandbox, len(os.sched_getaffinity(0)), whole)
     trials = []
     with counting(len(solutions)) as done:
@@ -292,6 +300,24 @@ def mutants(
         show_mutants(lab, trials, console)
     if not all(trial.held for trial in trials):
         raise typer.Exit(1)
+
+
+@app.command("new-lab")
+def new_lab(
+    number: Annotated[str, typer.Argument(help="Such as 3.5")],
+    title: Annotated[str, typer.Argument(help='Such as "Magnitude Pruning"')],
+    family: Annotated[labs_to_be.Family, typer.Option(help="What its example is about.")],
+    topics: Annotated[
+        list[str], typer.Option("--notebook", help="A notebook's topic; once for each, in order.")
+    ],
+) -> None:
+    """Write a lab to be filled in: notebooks, README, samples, registry, release and its entry."""
+    lab = labs_to_be.named(number, title, topics)
+    course = labs_to_be.Course(SOURCE, SAMPLES, REGISTRIES, CONFIG)
+    written = labs_to_be.make(lab, family, course)
+    for path in [*written, *releases.release(lab, SOURCE, RELEASE)]:
+        console.print(f"wrote {path}", soft_wrap=True)
+    console.print(f"Next: `course validate {number}`, then docs/authoring.md.")
 
 
 @notebook_app.command("to-text")
