@@ -28,6 +28,12 @@ def _told(done: subprocess.CompletedProcess[str]) -> str:
         (["publish"], "No such command 'publish'"),
         (["notebook", "from-text", "README.md"], "a cell has no id"),
         (["notebook", "normalise", "none.ipynb"], "none.ipynb"),
+        (
+            ["mutants", "3.1", "--folder", "docs"],
+            "docs/Lab-3.1-Post_Training_Quantization does not",
+        ),
+        (["mutants", "3.1", "--only", "none-such"], "and none is called 'none-such'"),
+        (["new-lab", "3.1", "A", "--family", "pruning", "--notebook", "B"], "exists; remove it or"),
     ],
 )
 def test_bad_input_is_one_paragraph_that_names_it(arguments: list[str], told: str) -> None:
