@@ -1,6 +1,7 @@
 """What a lab demands: the vocabulary that course_config.py is written in."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 MIB = 1024**2
@@ -118,6 +119,45 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class LatePolicy:
+    """What it costs to hand in late."""
+
+    grace_minutes: int = 0  # after a deadline in which nothing is lost
+    lost_per_day: float = 0.0  # share of the points earned, for each day that has begun
+    most_lost: float = 1.0
+
+    def __post_init__(self) -> None:
+        shares = (self.lost_per_day, self.most_lost)
+        if self.grace_minutes < 0 or not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f"minutes must be 0 or more and shares within 0 and 1, got {self}")
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A later deadline for one student."""
+
+    student: str
+    lab: str  # number
+    due: str  # ISO 8601 with its zone
+    reason: str  # for staff and the student
+
+    def __post_init__(self) -> None:
+        _with_zone(self.due, f"the extension of {self.student}")
+
+
+def _with_zone(moment: str, whose: str) -> None:
+    try:
+        zone = datetime.fromisoformat(moment).tzinfo
+    except ValueError:
+        zone = None
+    if zone is None:
+        raise ValueError(
+            f"{whose} is due {moment!r}; expected a time with its zone, such as "
+            "2027-03-01T23:59+01:00"
+        )
+
+
+@dataclass(frozen=True)
 class Lab:
     number: str  # "3.1"
     slug: str  # "Post_Training_Quantization"
@@ -128,8 +168,11 @@ class Lab:
     thresholds: tuple[Threshold, ...] = ()
     limits: Limits = Limits()
     intake: Intake = Intake()
+    due: str = ""  # ISO 8601 with its zone; empty: no deadline
 
     def __post_init__(self) -> None:
+        if self.due:
+            _with_zone(self.due, self.folder)
         metrics = [threshold.metric for threshold in self.thresholds]
         if metrics and self.artefact is None:
             raise ValueError(
