@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from autograder import cli, mutants, notebook, registry
+from autograder import mutants, notebook, registry
+from autograder.cli import app, making
 from autograder.lab import MIB, Intake, Lab, Limits
 from autograder.mutants import Bench, Trial
 from autograder.records import Exercise
@@ -235,17 +236,17 @@ def test_nothing_is_judged_where_the_instructors_own_solution_fails(
 def test_the_command_says_what_came_out_and_fails_where_a_claim_does(
     tmp_path: Path, source: Path, isolated: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "LABS", (LAB,))
-    monkeypatch.setattr(cli, "SOURCE", source)
+    monkeypatch.setattr(app, "LABS", (LAB,))
+    monkeypatch.setattr(making, "SOURCE", source)
     for name in ("squares", "squares_undeclared"):
         claim, code = FILES[name]
         _file(tmp_path / LAB.folder, f'"""Why."""\n\n# {claim}\n{code}\n', name)
     arguments = ["mutants", "0.5", "--json", "--folder", str(tmp_path)]
-    done = CliRunner().invoke(cli.app, arguments)
+    done = CliRunner().invoke(app.app, arguments)
     said = {trial["name"]: trial for trial in json.loads(done.stdout)}
     assert done.exit_code == 1
     assert said["squares"]["held"] and not said["squares_undeclared"]["held"]
     assert said["squares_undeclared"]["got"] == "loses elsewhere too: test-quarter"
-    table = CliRunner().invoke(cli.app, ["mutants", "0.5", "--folder", str(tmp_path)])
+    table = CliRunner().invoke(app.app, ["mutants", "0.5", "--folder", str(tmp_path)])
     assert "1 of 2 solutions came out as they claim." in table.stdout
     assert table.exit_code == 1

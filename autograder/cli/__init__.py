@@ -1,0 +1,11 @@
+"""The command `course`: what instructors and authors type. The only part of the grader that prints.
+
+Each module hangs its commands on the app, in the order in which `course --help` shows them.
+"""
+
+from autograder.cli import making  # isort: skip
+from autograder.cli import grading  # isort: skip
+from autograder.cli import trying  # isort: skip
+from autograder.cli.app import main
+
+__all__ = ["grading", "main", "making", "trying"]
