@@ -25,7 +25,7 @@ Read      schedules.py, masked_training.py first; gradient/controls.py has `rein
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,8 @@ from reference.pruning.masks import Masks, all_kept, global_masks, within
 from reference.pruning.weights import apply_masks_, masked
 
 State = dict[str, Tensor]  # a model's state dict, in memory of its own
-
-
-class Train(Protocol):
-    def __call__(self, model: nn.Module, masks: Masks, start: int, stop: int) -> None:
-        """Train in place from step `start` to step `stop`, under the masks (masked_training)."""
+# Trains a model in place, under masks (masked_training), from one step to another.
+Train = Callable[[nn.Module, Masks, int, int], None]
 
 
 @dataclass(frozen=True)
