@@ -12,7 +12,7 @@ demo: setup     ## Release lab 3.1, grade sample submissions, write out/demo/ind
 	@$(BIN)/course demo
 
 test: setup check ## The whole suite, as CI runs it
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup ## The tests that need large downloads or minutes
 	@$(BIN)/python -m pytest -m slow
