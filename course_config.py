@@ -4,7 +4,14 @@ A threshold stands between two measurements: `full` is a little worse than what 
 solution reaches, `none` is what the unmodified model or the naive method reaches already.
 """
 
-from autograder.lab import Artefact, Lab, Requirement, Threshold
+from autograder.lab import Artefact, Extension, Lab, LatePolicy, Requirement, Threshold
+
+# What handing in late costs, where a lab has a deadline (`due`) and a submission has a receipt.
+LATE = LatePolicy(grace_minutes=60, lost_per_day=0.1, most_lost=0.5)
+
+# Later deadlines, such as Extension("ada", "3.1", "2027-03-08T23:59+01:00", "illness"). They name
+# students: `make wheel` leaves them out.
+EXTENSIONS: tuple[Extension, ...] = ()
 
 LAB_3_1 = Lab(
     number="3.1",
@@ -18,6 +25,8 @@ LAB_3_1 = Lab(
     ),
     datasets=("cifar10", "fashion_mnist"),
     artefact=Artefact(file="model.onnx", baseline="resnet_cifar10", dataset="cifar10"),
+    late=LATE,
+    extensions=EXTENSIONS,
     thresholds=(
         Threshold(
             "compression_ratio", full=3.7, none=2.0, unit="x", points=15,

@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from autograder import evidence, grade, published
+from autograder.book import decisions
+from autograder.book.decisions import Decision
+from autograder.book.totals import total_of
+from autograder.collecting import receipts
 from autograder.files import alone_in, sweep
 from autograder.grade import Grader
 from autograder.intake import seal, student_of
@@ -71,6 +75,7 @@ class _Session:
     out: Path
     again: bool
     place: Place
+    decided: Sequence[Decision]  # by people, before this run
     reporting: threading.Lock = field(default_factory=threading.Lock)  # charts share a style
 
 
@@ -99,7 +104,7 @@ def grade_class(
     with alone_in(out):
         for folder in (out, out / "evidence"):
             sweep(folder)
-        session = _Session(lab, prepare(), out, again, place)
+        session = _Session(lab, prepare(), out, again, place, decisions.read(out))
         entries = handed_in(submissions)
         handed_in_by = Counter(student_of(path) for path in entries)
 
@@ -154,6 +159,7 @@ def _known(path: Path, session: _Session) -> Graded | Refusal | Submission:
     sealed = seal(path, session.lab, session.out / "sealed")
     if isinstance(sealed, Refusal):
         return sealed
+    sealed = receipts.with_time(sealed, path)
     found = settled(sealed, session)
     return sealed if found is None else _reported(found, session)
 
@@ -173,8 +179,9 @@ def _graded(submission: Submission, session: _Session, tell: grade.Tell) -> Grad
 def _reported(found: Evidence, session: _Session) -> Graded:
     verdict = decide(session.lab, found)
     with session.reporting:
-        write_report(session.lab, found, verdict, session.out)
-    return Graded.of(found, verdict)
+        total = total_of(session.lab, found, verdict, session.decided)
+        write_report(session.lab, found, verdict, total, session.out)
+    return Graded.of(found, verdict, total)
 
 
 def _guarded(path: Path, action: Callable[[], Answer]) -> Answer | Refusal:

@@ -169,6 +169,8 @@ class Lab:
     limits: Limits = Limits()
     intake: Intake = Intake()
     due: str = ""  # ISO 8601 with its zone; empty: no deadline
+    late: LatePolicy = LatePolicy()
+    extensions: tuple[Extension, ...] = ()  # those of other labs are passed over
 
     def __post_init__(self) -> None:
         if self.due:

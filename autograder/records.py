@@ -56,7 +56,8 @@ class Submission:
     files: tuple[SealedFile, ...]
     findings: tuple[Finding, ...]
     receipt: str  # sha256 over names, sizes and hashes
-    received_at: str  # ISO 8601, UTC
+    received_at: str  # ISO 8601, UTC: when the copy was made
+    handed_in_at: str = ""  # ISO 8601, as the receipt says; empty: nothing vouches for a time
 
 
 @dataclass(frozen=True)

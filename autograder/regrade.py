@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder import evidence, published
+from autograder.book import decisions
+from autograder.book.totals import total_of
 from autograder.files import alone_in
 from autograder.lab import Lab
 from autograder.published import Change, Published
@@ -53,11 +55,12 @@ def publish(lab: Lab, regraded: Regrade, out: Path) -> Path:
         AlreadyGrading: another grader works on `out`.
     """
     with alone_in(out):
-        graded, shown = [], []
+        graded, shown, decided = [], [], decisions.read(out)
         for path, verdict in regraded.verdicts:
             found = evidence.read(path)
-            write_report(lab, found, verdict, out)
-            graded.append(Graded.of(found, verdict))
+            total = total_of(lab, found, verdict, decided)
+            write_report(lab, found, verdict, total, out)
+            graded.append(Graded.of(found, verdict, total))
             shown.append(Published.of_verdict(found.submission.student, found.graded_at, verdict))
         page = write_class_page(lab, graded, list(regraded.unreadable), out)
         published.write(shown, out)

@@ -33,8 +33,8 @@ class Zip:
 
     def offered(self) -> tuple[list[Offered], list[Finding]]:
         """Of a name that stands twice the last, as all unpackers do, which is said."""
-        kept = [place for place, member in enumerate(self._members) if not ignored(member.name)]
-        prefix = _common_folder([self._members[place].name for place in kept])
+        kept = self._kept()
+        prefix = self.folder
         last = {self._members[place].name: place for place in kept}
         offered, findings = [], []
         for place in kept:
@@ -49,6 +49,14 @@ class Zip:
                     item.set_aside("stands in the archive again, further on, and that one is read")
                 )
         return offered, findings
+
+    @property
+    def folder(self) -> str:
+        """The one folder that all files lie in, with its slash, or nothing: paths leave it out."""
+        return _common_folder([self._members[place].name for place in self._kept()])
+
+    def _kept(self) -> list[int]:
+        return [place for place, member in enumerate(self._members) if not ignored(member.name)]
 
     def read(self, item: Offered) -> Iterator[bytes]:
         return zip_bytes.unpacked(self._file, self._members[item.place])

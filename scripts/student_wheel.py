@@ -65,7 +65,7 @@ def build(out: Path) -> Path:
             shutil.copyfile(ROOT / name, target)
             target.chmod(0o644)
         config = staging / "course_config.py"
-        config.write_text(without_basis(config.read_text(encoding="utf-8")), encoding="utf-8")
+        config.write_text(for_students(config.read_text(encoding="utf-8")), encoding="utf-8")
         (staging / "pyproject.toml").write_text(_pyproject(settings))
         _pip_wheel(staging, out)
     return out / f"{NAME.replace('-', '_')}-{settings['project']['version']}-py3-none-any.whl"
@@ -79,13 +79,23 @@ def contents(settings: dict[str, Any]) -> list[str]:
     return sorted(present - set(settings["tool"]["student-wheel"]["files"]))
 
 
-def without_basis(config: str) -> str:
-    """The text of course_config.py, each `basis` in it blanked."""
-    keywords = [node for node in ast.walk(ast.parse(config)) if isinstance(node, ast.keyword)]
-    values = [keyword.value for keyword in keywords if keyword.arg == "basis"]
-    for spelled in [ast.get_source_segment(config, value) for value in values]:
-        if spelled is not None:
-            config = config.replace(spelled, json.dumps(WITHHELD))
+def for_students(config: str) -> str:
+    """The text of course_config.py, each `basis` blanked and nobody's extension in it."""
+    nodes = list(ast.walk(ast.parse(config)))
+    keywords = [node for node in nodes if isinstance(node, ast.keyword) and node.arg == "basis"]
+    blanked = [(keyword.value, json.dumps(WITHHELD)) for keyword in keywords]
+    blanked += [
+        (node.value, "()")
+        for node in nodes
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and node.target.id == "EXTENSIONS"
+        and node.value is not None
+    ]
+    spelled = [(ast.get_source_segment(config, value), instead) for value, instead in blanked]
+    for found, instead in spelled:
+        if found is not None:
+            config = config.replace(found, instead)
     return config
 
 

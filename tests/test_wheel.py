@@ -244,3 +244,17 @@ def test_a_student_imports_all_of_it_and_reference_not_at_all(
     assert found["missing"] == {}
     assert found["outside"] == []
     assert found["reference"] == "reference"
+
+
+def test_nobodys_extension_is_in_it() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from student_wheel import for_students
+    finally:
+        sys.path.pop(0)
+    named = 'EXTENSIONS: tuple[Extension, ...] = (Extension("ada", "3.1", "2027", "ill"),)'
+    config = (ROOT / "course_config.py").read_text(encoding="utf-8")
+    (line,) = [line for line in config.splitlines() if line.startswith("EXTENSIONS")]
+    found = for_students(config.replace(line, named))
+    assert "ada" not in found.partition("EXTENSIONS:")[2]
+    assert "EXTENSIONS: tuple[Extension, ...] = ()" in found

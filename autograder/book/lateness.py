@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from autograder.lab import Extension, Lab, LatePolicy
+from autograder.lab import Lab
 
 DAY_S = 24 * 3600
 
@@ -20,26 +20,21 @@ class Lateness:
     extension: str = ""  # its reason, where the student has one
 
 
-def lateness(
-    lab: Lab,
-    student: str,
-    received_at: str,
-    policy: LatePolicy,
-    extensions: tuple[Extension, ...] = (),
-) -> Lateness | None:
-    """None for a lab without a deadline.
+def lateness(lab: Lab, student: str, received_at: str) -> Lateness | None:
+    """None for a lab without a deadline, and for a submission without a receipt.
 
     Args:
-        received_at: ISO 8601 with its zone, as the receipt says.
+        received_at: ISO 8601 with its zone, as the receipt says; empty without a receipt.
     """
-    extended = [each for each in extensions if (each.student, each.lab) == (student, lab.number)]
+    own = (student, lab.number)
+    extended = [each for each in lab.extensions if (each.student, each.lab) == own]
     due = max([each.due for each in extended], key=datetime.fromisoformat) if extended else lab.due
-    if not due:
+    if not (due and received_at):
         return None
     late = datetime.fromisoformat(received_at) - datetime.fromisoformat(due)
     reasons = "; ".join(each.reason for each in extended)
-    if late <= timedelta(minutes=policy.grace_minutes):
+    if late <= timedelta(minutes=lab.late.grace_minutes):
         return Lateness(due, received_at, 0, 0.0, reasons)
     days = math.ceil(late.total_seconds() / DAY_S)
-    share = min(policy.most_lost, days * policy.lost_per_day)
+    share = min(lab.late.most_lost, days * lab.late.lost_per_day)
     return Lateness(due, received_at, days, share, reasons)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autograder.book.decisions import Decision
-from autograder.book.lateness import Lateness
-from autograder.records import Check, HandGraded, Outcome, Verdict
+from autograder.book.lateness import Lateness, lateness
+from autograder.lab import Lab
+from autograder.records import Check, Evidence, HandGraded, Outcome, Verdict
 
 Source = Literal["grader", "person"]
 
@@ -109,6 +110,19 @@ def total(
             )
     comments = [Comment(e.about, e.by, e.at, e.reason) for e in own if e.kind == "comment"]
     return Total(student, lab, tuple(lines), tuple(comments), late)
+
+
+def total_of(
+    lab: Lab, evidence: Evidence, verdict: Verdict, decisions: Iterable[Decision] = ()
+) -> Total:
+    """The total of one graded submission.
+
+    Raises:
+        ValueError: as `total`.
+    """
+    submission = evidence.submission
+    late = lateness(lab, submission.student, submission.handed_in_at)
+    return total(submission.student, lab.folder, verdict, decisions, late)
 
 
 def answer_name(cell: HandGraded) -> str:

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from autograder import new_lab, notebook, registry, release
+from autograder.book.decisions import BrokenLog
+from autograder.collecting.collect import CannotCollect
+from autograder.collecting.receipts import BrokenReceipts
 from autograder.files import AlreadyGrading
 from autograder.lab import Lab
 from autograder.runners.runner import NoRunner
@@ -22,6 +25,9 @@ from labkit.sources import SourceUnavailable
 SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
 EXPECTED = (
     AlreadyGrading,
+    BrokenLog,
+    BrokenReceipts,
+    CannotCollect,
     SandboxUnavailable,
     NoRunner,
     SourceUnavailable,

@@ -61,6 +61,22 @@ def counting(total: int) -> Iterator[Callable[[str], None]]:
         yield done
 
 
+@contextmanager
+def counting_to() -> Iterator[Callable[[int, int, str], None]]:
+    """The same for work that says itself how much of it there is: (done, of, what)."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task("starting", total=None)
+        yield lambda done, of, what: display.update(
+            task, completed=done, total=of, description=what
+        )
+
+
 def show(lab: Lab, result: ClassResult) -> None:
     metrics = [threshold.metric for threshold in lab.thresholds]
     titles = (metric.replace("_", " ") for metric in metrics)

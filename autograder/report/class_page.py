@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autograder.book.totals import Total
 from autograder.lab import Lab, Threshold
 from autograder.records import Check, Evidence, Machine, Measurement, Outcome, Refusal, Verdict
 from autograder.report import text
@@ -25,12 +26,13 @@ class Graded:
 
     student: str
     verdict: Verdict  # without raw samples and written answers: those stay in the evidence
+    total: Total
     machine: Machine
     graded_at: str  # ISO 8601, UTC
     grader_version: str
 
     @classmethod
-    def of(cls, evidence: Evidence, verdict: Verdict) -> "Graded":
+    def of(cls, evidence: Evidence, verdict: Verdict, total: Total) -> "Graded":
         return cls(
             evidence.submission.student,
             Verdict(
@@ -39,6 +41,7 @@ class Graded:
                 ),
                 tuple(replace(cell, answer="") for cell in verdict.by_hand),
             ),
+            total,
             evidence.machine,
             evidence.graded_at,
             evidence.grader_version,
@@ -61,7 +64,7 @@ class Row:
     points: float
     of: int
     open_points: int
-    by_hand_points: int
+    unread_points: int
     cells: tuple[Check | None, ...]  # one for each column; None: the verdict has no such check
 
 
@@ -142,10 +145,10 @@ def _row(one: Graded, columns: Sequence[Column]) -> Row:
     return Row(
         student=student,
         file=text.file_name(student),
-        points=verdict.points,
-        of=verdict.of,
-        open_points=sum(check.of for check in verdict.open),
-        by_hand_points=sum(cell.points for cell in verdict.by_hand),
+        points=one.total.points,
+        of=one.total.of,
+        open_points=one.total.open_points,
+        unread_points=one.total.unread_points,
         cells=tuple(checks.get(column.name) for column in columns),
     )
 

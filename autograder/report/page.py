@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from autograder.book.totals import Total, answer_name
 from autograder.files import write_whole
 from autograder.lab import Lab, Metric, Threshold
 from autograder.records import (
@@ -77,7 +78,9 @@ class Ledger:
     size_bytes: int
 
 
-def write_report(lab: Lab, evidence: Evidence, verdict: Verdict, folder: Path) -> Path:
+def write_report(
+    lab: Lab, evidence: Evidence, verdict: Verdict, total: Total, folder: Path
+) -> Path:
     """Write the student's page into the folder; the same evidence gives the same bytes."""
     page = (
         environment()
@@ -86,8 +89,9 @@ def write_report(lab: Lab, evidence: Evidence, verdict: Verdict, folder: Path) -
             lab=lab,
             evidence=evidence,
             verdict=verdict,
-            by_hand_points=sum(cell.points for cell in verdict.by_hand),
-            open_points=sum(check.of for check in verdict.open),
+            total=total,
+            lines={line.name: line for line in total.lines},
+            answer_name=answer_name,
             findings=_findings(evidence),
             artefact_rows=_artefact_rows(evidence, verdict),
             ledger=_ledger(evidence.artefact),

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 SHOWN_CHARACTERS = 6000  # of one cell's output; a page stays readable, the evidence has the rest
 NAME_CHARACTERS = 80  # of a file name, before the hash; file systems allow 255 bytes
@@ -83,8 +83,8 @@ def plural(count: int, noun: str) -> str:
 
 
 def minute(timestamp: str) -> str:
-    """An ISO 8601 time in UTC, to the minute."""
-    return f"{datetime.fromisoformat(timestamp):%Y-%m-%d %H:%M} UTC"
+    """An ISO 8601 time with its zone, in UTC and to the minute."""
+    return f"{datetime.fromisoformat(timestamp).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def words(identifier: str) -> str:

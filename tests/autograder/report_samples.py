@@ -4,6 +4,8 @@ import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autograder.book.decisions import Decision
+from autograder.book.totals import Total, total
 from autograder.lab import Artefact as ArtefactDemand
 from autograder.lab import Lab, Threshold
 from autograder.records import (
@@ -68,7 +70,10 @@ class Sample:
     @property
     def row(self) -> Graded:
         """What the class page is given of it."""
-        return Graded.of(self.evidence, self.verdict)
+        return Graded.of(self.evidence, self.verdict, self.total())
+
+    def total(self, *decided: Decision) -> Total:
+        return total(self.evidence.submission.student, LAB.folder, self.verdict, decided)
 
 
 def graded(student: str = "ada") -> Sample:

@@ -17,7 +17,11 @@ from autograder.lab import Extension, Lab, LatePolicy
 from autograder.records import Check, HandGraded, Outcome, Verdict
 
 DUE = "2027-03-01T23:59:00+01:00"
-LAB = Lab("0.5", "Mini", "A lab", ("01-a",), (), due=DUE)
+LAB = Lab(
+    *("0.5", "Mini", "A lab", ("01-a",), ()),
+    due=DUE,
+    late=LatePolicy(grace_minutes=15, lost_per_day=0.1, most_lost=0.5),
+)
 CHECKS = (
     Check("01-a/test-half", Outcome.PASSED, 4.0, 4, ""),
     Check("01-a/test-third", Outcome.FAILED, 0.0, 3, "a third of 3 is 1"),
@@ -137,9 +141,6 @@ def test_a_torn_line_is_named(tmp_path: Path) -> None:
         decisions.read(tmp_path)
 
 
-POLICY = LatePolicy(grace_minutes=15, lost_per_day=0.1, most_lost=0.5)
-
-
 @pytest.mark.parametrize(
     ("received_at", "days", "share_lost"),
     [
@@ -154,7 +155,7 @@ POLICY = LatePolicy(grace_minutes=15, lost_per_day=0.1, most_lost=0.5)
 def test_days_begin_at_the_deadline_and_grace_only_forgives(
     received_at: str, days: int, share_lost: float
 ) -> None:
-    found = lateness(LAB, "ada", received_at, POLICY)
+    found = lateness(LAB, "ada", received_at)
     assert found is not None
     assert (found.days, found.share_lost) == (days, pytest.approx(share_lost))
 
@@ -162,16 +163,17 @@ def test_days_begin_at_the_deadline_and_grace_only_forgives(
 def test_an_extension_is_for_its_student_and_lab_alone() -> None:
     later = "2027-03-09T12:00:00+00:00"
     extension = Extension("ada", "0.5", "2027-03-10T00:00:00+00:00", "ill")
-    found = lateness(LAB, "ada", later, POLICY, (extension,))
+    found = lateness(replace(LAB, extensions=(extension,)), "ada", later)
     assert found is not None
     assert (found.days, found.extension) == (0, "ill")
     for other in (replace(extension, student="bob"), replace(extension, lab="0.6")):
-        still = lateness(LAB, "ada", later, POLICY, (other,))
+        still = lateness(replace(LAB, extensions=(other,)), "ada", later)
         assert still is not None and still.share_lost == 0.5
 
 
-def test_a_lab_without_a_deadline_has_no_late_submissions() -> None:
-    assert lateness(replace(LAB, due=""), "ada", "2030-01-01T00:00:00+00:00", POLICY) is None
+def test_without_a_deadline_or_a_receipt_nothing_is_late() -> None:
+    assert lateness(replace(LAB, due=""), "ada", "2030-01-01T00:00:00+00:00") is None
+    assert lateness(LAB, "ada", "") is None
 
 
 @given(st.floats(0, 1))

@@ -12,6 +12,7 @@ from report_samples import (
     HIDDEN,
     LAB,
     SETUP,
+    STATIC,
     UNSAFE,
     Sample,
     artefact,
@@ -23,18 +24,22 @@ from report_samples import (
     not_timed,
 )
 
+from autograder.book.decisions import Decision, now
+from autograder.book.lateness import Lateness
 from autograder.lab import Threshold
 from autograder.records import Exercise, Interval, Measurement, Refusal, Verdict
 from autograder.report import write_class_page, write_report
 from autograder.report.charts import chart
-from autograder.report.text import SHOWN_CHARACTERS, clean, excerpt, file_name
+from autograder.report.text import SHOWN_CHARACTERS, clean, excerpt, file_name, points
 
 PAYLOAD = "<script>alert('$x^2$')</script><img src=x onerror=alert(1)>\" onload=\"x"
 SIZE, ACCURACY, SPEED = LAB.thresholds
 
 
 def page_of(one: Sample, folder: Path) -> str:
-    return write_report(LAB, one.evidence, one.verdict, folder).read_text(encoding="utf-8")
+    return write_report(LAB, one.evidence, one.verdict, one.total(), folder).read_text(
+        encoding="utf-8"
+    )
 
 
 class Visible(HTMLParser):
@@ -78,9 +83,39 @@ def test_full_marks_say_that_nothing_is_open(tmp_path: Path) -> None:
 
 def test_open_and_hand_graded_points_are_stated_apart_from_the_points(tmp_path: Path) -> None:
     text = Visible(page_of(not_timed(), tmp_path)).text
-    assert "of 80 points" in text
+    assert "of 90 points" in text
     assert "20 points of these still open" in text
-    assert "10 further points graded by a person" in text
+    assert "10 points for written answers still to come" in text
+
+
+def test_what_people_decided_is_shown_with_who_and_why(tmp_path: Path) -> None:
+    one = not_timed()
+    decided = [
+        Decision(now(), "tutor", "grace", "hand", f"{STATIC}/reflection", 7.5, "clear"),
+        Decision(now(), "tutor", "grace", "override", "speedup", 20.0, "timed by hand"),
+        Decision(now(), "lead", "grace", "comment", "", None, "come and see me"),
+    ]
+    path = write_report(LAB, one.evidence, one.verdict, one.total(*decided), tmp_path)
+    text = Visible(path.read_text(encoding="utf-8")).text
+    before = one.total().points
+    assert f"{points(before + 27.5)} of 90 points" in text
+    assert "Nothing is open" in text
+    assert "tutor: timed by hand" in text
+    assert "7.5 of 10 tutor: clear" in text
+    assert "lead on your submission" in text and "come and see me" in text
+
+
+def test_lateness_says_what_it_cost_and_an_extension_that_there_was_one(tmp_path: Path) -> None:
+    one = graded()
+    due = "2026-02-28T12:00:00+00:00"
+    for lost, extension in ((0.1, ""), (0.0, "illness")):
+        late = Lateness(due, one.evidence.submission.received_at, round(lost * 20), lost, extension)
+        total = replace(one.total(), lateness=late)
+        path = write_report(LAB, one.evidence, one.verdict, total, tmp_path)
+        text = Visible(path.read_text(encoding="utf-8")).text
+        assert ("points lost for lateness" in text) == (lost > 0)
+        assert ("extended to 2026-02-28 12:00 UTC: illness" in text) == bool(extension)
+    assert f"{points(total.points)} of 90 points" in text
 
 
 def test_a_check_that_we_could_not_do_says_why_and_is_never_zero(tmp_path: Path) -> None:
@@ -97,7 +132,7 @@ def test_a_crashed_submission_without_a_model_gets_words_and_no_charts(tmp_path:
     assert "The last notebook wrote no model." in text
     assert "ValueError: shapes (3, 4) and (5,) do not match" in text
     assert 'class="chart"' not in page
-    assert "0 of 80 points" in text
+    assert "0 of 90 points" in text
 
 
 def test_a_value_stands_with_interval_unit_and_what_full_points_need(tmp_path: Path) -> None:
@@ -171,7 +206,7 @@ def test_no_student_name_leaves_the_folder_or_takes_the_class_page(
 ) -> None:
     folder = tmp_path / "reports"
     one = graded(student)
-    path = write_report(LAB, one.evidence, one.verdict, folder)
+    path = write_report(LAB, one.evidence, one.verdict, one.total(), folder)
     assert path.resolve().parent == folder.resolve()
     assert path.name.lower() != "index.html"
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [path]
@@ -279,7 +314,9 @@ def test_the_class_page_has_all_submissions_and_names_who_is_near_a_threshold(
 ) -> None:
     all_graded = [graded("ada"), crashed("charles"), not_timed("grace")]
     refused = [Refusal("mallory", "the archive holds a link to a file outside of it")]
-    paths = [write_report(LAB, one.evidence, one.verdict, tmp_path) for one in all_graded]
+    paths = [
+        write_report(LAB, one.evidence, one.verdict, one.total(), tmp_path) for one in all_graded
+    ]
     page = write_class_page(LAB, [one.row for one in all_graded], refused, tmp_path).read_text(
         encoding="utf-8"
     )
