@@ -6,7 +6,8 @@ Each module hangs its commands on the app, in the order in which `course --help`
 from autograder.cli import making  # isort: skip
 from autograder.cli import collecting  # isort: skip
 from autograder.cli import grading  # isort: skip
+from autograder.cli import exporting  # isort: skip
 from autograder.cli import trying  # isort: skip
 from autograder.cli.app import main
 
-__all__ = ["collecting", "grading", "main", "making", "trying"]
+__all__ = ["collecting", "exporting", "grading", "main", "making", "trying"]

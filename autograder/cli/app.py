@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from autograder import new_lab, notebook, registry, release
 from autograder.book.decisions import BrokenLog
+from autograder.book.export import CannotExport
 from autograder.collecting.collect import CannotCollect
 from autograder.collecting.receipts import BrokenReceipts
 from autograder.files import AlreadyGrading
@@ -28,6 +29,7 @@ EXPECTED = (
     BrokenLog,
     BrokenReceipts,
     CannotCollect,
+    CannotExport,
     SandboxUnavailable,
     NoRunner,
     SourceUnavailable,

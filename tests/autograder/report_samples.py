@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.book.decisions import Decision
-from autograder.book.totals import Total, total
+from autograder.book.totals import Comment, Total, total
 from autograder.lab import Artefact as ArtefactDemand
 from autograder.lab import Lab, Threshold
 from autograder.records import (
@@ -74,6 +74,10 @@ class Sample:
 
     def total(self, *decided: Decision) -> Total:
         return total(self.evidence.submission.student, LAB.folder, self.verdict, decided)
+
+
+def comment(about: str, words: str) -> Comment:
+    return Comment(about, "tutor", "2026-03-03T09:00:00+00:00", words)
 
 
 def graded(student: str = "ada") -> Sample:
