@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
-from autograder import __version__, artefact, evidence, machine, measure, notebook, seeds
+from autograder import __version__, artefact, evidence, machine, measure, notebook, seeds, supplies
 from autograder.baseline import Baseline, measure_baseline
 from autograder.lab import Lab
 from autograder.notebook import SourceCell
@@ -25,7 +25,6 @@ from autograder.records import (
 from autograder.ruler import Ruler
 from autograder.sandbox import Sandbox
 from autograder.standing import held_against
-from labkit import data
 
 Tell = Callable[[str], None]  # what is being done now, for a progress display
 
@@ -56,9 +55,8 @@ def prepare(lab: Lab, source: Path, sandbox: Sandbox, out: Path, tell: Tell) -> 
 
 
 def _baseline(ruler: Ruler, folder: Path, tell: Tell) -> Baseline | None:
-    for name in ruler.lab.datasets:
-        tell(f"looking for the data set {name}")
-        data.load(data.SETS[name], "train")  # fetched now: the sandbox has no network
+    tell("looking for what the lab's notebooks read")
+    supplies.fetch(ruler.lab)
     if ruler.lab.artefact is None:
         return None
     tell(f"measuring the baseline {ruler.lab.artefact.baseline}")

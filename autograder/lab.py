@@ -164,6 +164,7 @@ class Lab:
     title: str
     notebooks: tuple[str, ...]  # without .ipynb, in the order they are worked through
     datasets: tuple[str, ...]  # names in labkit.data.SETS that student code may read
+    models: tuple[str, ...] = ()  # the same in labkit.pretrained: the base of a tuned baseline too
     artefact: Artefact | None = None  # None: exercises alone
     thresholds: tuple[Threshold, ...] = ()
     limits: Limits = Limits()

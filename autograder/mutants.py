@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from autograder import samples, seeds
+from autograder import samples, seeds, supplies
 from autograder.intake import seal
 from autograder.lab import Lab
 from autograder.names import needed
@@ -24,7 +24,6 @@ from autograder.registry import RegistryError, Solution
 from autograder.samples import Sample
 from autograder.sandbox import Sandbox
 from autograder.validate import DRAWS, SECRET, examinations
-from labkit import data
 
 Round = Mapping[str, Exercise]  # the exercises of a notebook by test cell, from one seed
 Sources = Mapping[str, list[SourceCell]]  # by notebook
@@ -60,8 +59,7 @@ def trials(bench: Bench, solutions: Sequence[Solution]) -> Iterator[Trial]:
     Raises:
         RegistryError: the instructor's own solution loses points, so nothing can be said.
     """
-    for dataset in bench.lab.datasets:
-        data.load(data.SETS[dataset], "train")  # fetched now: the sandbox has no network
+    supplies.fetch(bench.lab)
     notebooks = dict.fromkeys(solution.notebook for solution in solutions)
     ours = [Solution("instructor", "", notebook, (), (), {}) for notebook in notebooks]
     with ThreadPoolExecutor(bench.cores) as pool:

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from autograder import references, wire
+from autograder import references, supplies, wire
 from autograder.lab import Lab
 from autograder.records import Cell, CellRun, Finding, Notebook
 from autograder.references import Named
-from autograder.sandbox import DATA, Sandbox, SandboxUnavailable
-from labkit import data
+from autograder.sandbox import Sandbox, SandboxUnavailable
 
 MAX_RESTARTS = 3
 START_S = 60  # for a worker to import what it needs, on a busy machine
@@ -39,7 +38,7 @@ class StudentProcess:
 
     def __init__(self, lab: Lab, sandbox: Sandbox) -> None:
         self.lab = lab
-        reads = {f"{DATA}/{name}": data.cache_folder() / name for name in lab.datasets}
+        reads = supplies.folders(lab)
         self.process = sandbox.worker(reads, lab.limits)
         self.count = 0
         self.gone: str | None = None

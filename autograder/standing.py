@@ -29,6 +29,7 @@ def held_against(lab: Lab, sources: Mapping[str, list[SourceCell]]) -> str:
     }
     demands = {
         "datasets": lab.datasets,
+        "models": lab.models,
         "artefact": lab.artefact and asdict(lab.artefact),
         "metrics": [threshold.metric for threshold in lab.thresholds],
         "limits": asdict(lab.limits),

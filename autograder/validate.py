@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from autograder import notebook, seeds
+from autograder import notebook, seeds, supplies
 from autograder.examine import examine
 from autograder.lab import Lab
 from autograder.notebook import SourceCell
@@ -21,7 +21,6 @@ from autograder.records import Cell, Exercise, Notebook
 from autograder.release import student_version
 from autograder.run import Run, run
 from autograder.sandbox import NoSandbox, Sandbox
-from labkit import data
 
 DRAWS = 3  # seeds that the examination is tried with; grading uses one per student
 SECRET = b"course validate"  # its draws are no student's
@@ -71,9 +70,8 @@ def validate(lab: Lab, source: Path, sandbox: Sandbox, tell: Tell) -> Validation
     """Try every test cell of a lab. Nothing is run where the notebooks alone show a fault."""
     if found := faults_of(lab, source):
         return Validation((), tuple(found))
-    for dataset in lab.datasets:
-        tell(f"looking for the data set {dataset}")
-        data.load(data.SETS[dataset], "train")  # fetched now: the sandbox has no network
+    tell("looking for what its notebooks read")
+    supplies.fetch(lab)
     trials, faults = [], list[Fault]()
     for name in lab.notebooks:
         path = source / lab.folder / f"{name}.ipynb"

@@ -16,6 +16,7 @@ from autograder.book.export import CannotExport
 from autograder.collecting.collect import CannotCollect
 from autograder.collecting.receipts import BrokenReceipts
 from autograder.files import AlreadyGrading
+from autograder.gradebook.sync import NoGradebook
 from autograder.lab import Lab
 from autograder.runners.runner import NoRunner
 from autograder.samples import SampleError
@@ -31,6 +32,7 @@ EXPECTED = (
     CannotCollect,
     CannotExport,
     SandboxUnavailable,
+    NoGradebook,
     NoRunner,
     SourceUnavailable,
     SampleError,

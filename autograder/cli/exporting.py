@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from autograder import notebook
 from autograder.book import export as exports
 from autograder.book.standing import platform_ids, standing
 from autograder.book.totals import Total
-from autograder.cli.app import GRADING, LabName, Out, app, console, find_lab
+from autograder.cli.app import GRADING, SOURCE, LabName, Out, app, console, find_lab
 from autograder.cli.collecting import DEFAULT
+from autograder.cli.shown import counting_to
 from autograder.files import write_whole
+from autograder.gradebook import sync as syncing
 from autograder.lab import Lab
 
 export_app = typer.Typer(no_args_is_help=True, help="Hand totals to other programs.")
@@ -75,6 +78,32 @@ def moodle(
     """A grading worksheet that Moodle takes."""
     to = to or out / "export-moodle.csv"
     _export(lab_name, out, to, submissions, exports.moodle, provisional)
+
+
+@app.command(rich_help_panel=GRADING)
+def gradebook(
+    lab_name: LabName,
+    out: Out = Path("out/grades"),
+    course: Annotated[
+        Path, typer.Option(help="nbgrader's course folder, to start formgrader in.")
+    ] = Path("out/nbgrader"),
+    db: Annotated[
+        str, typer.Option(help="The database's URL; COURSE/gradebook.db, if not given.")
+    ] = "",
+) -> None:
+    """Take scores from nbgrader's formgrader, and show it ours."""
+    lab = find_lab(lab_name)
+    sources = {n: notebook.read(SOURCE / lab.folder / f"{n}.ipynb") for n in lab.notebooks}
+    with counting_to() as tell:
+        found = syncing.sync(lab, sources, out, course, db, tell)
+    for each in found.taken:
+        worth = "" if each.points is None else f", {each.points:g} points"
+        console.print(f"taken: {each.student}, {each.about or each.reason}{worth}", soft_wrap=True)
+    console.print(
+        f"{found.students} submissions stand in {found.course}; {len(found.taken)} decisions "
+        f"taken. Next: `cd {found.course} && jupyter lab`, and open Formgrader there.",
+        soft_wrap=True,
+    )
 
 
 def _export(
