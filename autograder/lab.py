@@ -57,7 +57,7 @@ class Artefact:
     dataset: str  # name in labkit.data.SETS; the baseline says what is done with it
     tokenizer: str = ""  # name in labkit.pretrained or labkit.tokenizers; empty: the data set's
     tokens: int = 128  # a longer text is cut; a language model's window has so many
-    max_bytes: int = 64 * MIB
+    max_bytes: int = 128 * MIB
     hidden_count: int = 10_000  # examples of the hidden part that are graded on
     timed_batch: int = 16  # examples per timed call
 

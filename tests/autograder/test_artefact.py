@@ -275,7 +275,7 @@ def test_a_file_over_the_limit_is_not_parsed(tmp_path: Path) -> None:
     sandbox = Scripted("raise SystemExit")
     found = load(bytes(WANTED.max_bytes + 1), WANTED, tmp_path, sandbox)
     assert isinstance(found, Finding)
-    assert "has 67,108,865 bytes; at most 67,108,864" in found.message
+    assert "has 134,217,729 bytes; at most 134,217,728" in found.message
     assert sandbox.started == 0
 
 

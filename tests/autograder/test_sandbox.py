@@ -276,7 +276,7 @@ def test_an_ordinary_user_gets_a_sandbox_too() -> None:
         from autograder.run import StudentProcess
         from autograder.records import Cell
         from autograder import sandbox
-        class Lab: limits, datasets = Limits(), ()
+        class Lab: limits, datasets, models = Limits(), (), ()
         started = StudentProcess(Lab, sandbox.find(allow_unsafe=False))
         source = "import os; print(os.getuid(), os.access('/usr', os.W_OK))"
         run = started.execute(Cell("a", source), 20)

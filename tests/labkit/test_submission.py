@@ -105,8 +105,8 @@ def test_safetensors_are_weights_without_a_computation(tmp_path: Path) -> None:
 
 def test_a_file_that_the_grader_would_not_read_is_not_handed_in(tmp_path: Path) -> None:
     with (tmp_path / "big.onnx").open("wb") as file:
-        file.truncate(2**26 + 1)
-    _refused(tmp_path / "big.onnx", "has 67,108,865 bytes", "at most 67,108,864")
+        file.truncate(2**27 + 1)
+    _refused(tmp_path / "big.onnx", "has 134,217,729 bytes", "at most 134,217,728")
 
 
 def test_half_a_file_is_no_model(models: dict[str, Path], tmp_path: Path) -> None:
