@@ -19,7 +19,9 @@ def register(lab: Lab, sources: Mapping[str, Sequence[SourceCell]], book: Gradeb
         book.update_or_create_notebook(name, lab.folder)
         for cell in cells:
             if cell.role in ("test", "reflection"):
-                shape = {"max_score": cell.points, "cell_type": cell.kind}
+                # An answer in words counts as written, whatever kind of cell it stands in.
+                written = "markdown" if cell.role == "reflection" else "code"
+                shape = {"max_score": cell.points, "cell_type": written}
                 book.update_or_create_grade_cell(cell.id, name, lab.folder, **shape)
             if cell.role in ("solution", "reflection"):
                 book.update_or_create_solution_cell(cell.id, name, lab.folder)

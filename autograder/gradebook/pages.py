@@ -52,7 +52,7 @@ def _cell(
         answered = answers.get(source.id, "") if source.role == "reflection" else source.source
         cell = new_markdown_cell(answered, id=source.id)
     else:
-        given = "" if source.role == "solution" else source.visible
+        given = source.visible if source.role in ("test", None) else ""
         cell = new_code_cell(answers.get(source.id, given), id=source.id)
         cell.outputs = _outputs(ran.get(source.id))
     if source.role == "test":

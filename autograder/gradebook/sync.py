@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 from nbgrader.api import Gradebook
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
 from autograder import evidence
 from autograder.book import decisions
@@ -63,7 +64,9 @@ def sync(
     """
     course.mkdir(parents=True, exist_ok=True)
     url = url or f"sqlite:///{course.absolute() / 'gradebook.db'}"
-    with closing(_opened(url)) as book:
+    with warnings.catch_warnings(), closing(_opened(url)) as book:
+        # Of SQLAlchemy about how nbgrader adds a submission; the rows are right.
+        warnings.simplefilter("ignore", SAWarning)
         database.register(lab, sources, book)
         new = _take(lab, out, book)
         students = _put(lab, sources, out, course, book, tell)

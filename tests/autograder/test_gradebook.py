@@ -60,6 +60,7 @@ def test_nbgrader_adds_up_to_our_points(out: Path, book: Gradebook) -> None:
         submission = book.find_submission(LAB.folder, total.student)
         assert submission.score == pytest.approx(total.points)
         assert submission.max_score == total.of
+        assert submission.max_written_score == 10
 
 
 def test_what_nobody_has_read_and_what_is_open_waits_for_a_person(book: Gradebook) -> None:
