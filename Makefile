@@ -14,7 +14,8 @@ demo: setup     ## Release lab 3.1, grade sample submissions, write out/demo/ind
 test: setup check ## The whole suite, as CI runs it
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test-slow: setup ## The tests that need large downloads or minutes
+test-slow:      ## The tests that need large downloads, other servers or minutes
+	@scripts/setup.sh slow
 	@$(BIN)/python -m pytest -m slow
 
 check: setup    ## Format, lint, types, and no drift between source/ and release/

@@ -51,6 +51,9 @@ install_python_packages
 apt_install bubblewrap "no sandbox, so grading refuses unless it is told --unsafe-no-sandbox"
 apt_install util-linux "no setpriv and prlimit, without which the sandbox cannot start"
 apt_install libseccomp2 "no filter of system calls around student code; each report says so"
+if [ "${1:-}" = slow ]; then
+  apt_install postgresql "the gradebook is not tried on PostgreSQL"
+fi
 apt_install dataset-fashion-mnist "Fashion-MNIST must come from the hub or by hand"
 
 for line in ${missing[@]+"${missing[@]}"}; do
