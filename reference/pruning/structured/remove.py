@@ -38,7 +38,7 @@ def remove(model: nn.Module, graph: Graph, masks: Masks) -> nn.Module:
         stays = torch.ones(size, dtype=torch.bool)
         stays[gone] = False
         kept[key] = stays.nonzero().flatten()
-    return _with(model, kept)
+    return with_places(model, kept)
 
 
 def masked(model: nn.Module, graph: Graph, masks: Masks) -> nn.Module:
@@ -77,7 +77,25 @@ def reordered(model: nn.Module, graph: Graph, orders: Mapping[str, Tensor]) -> n
             size = tensor_of(model, each.tensor).shape[each.axis]
             places = moved.setdefault(key, torch.arange(size))
             places[each.indices.flatten()] = each.indices[order.cpu()].flatten()
-    return _with(model, moved)
+    return with_places(model, moved)
+
+
+def with_places(model: nn.Module, places: Axes) -> nn.Module:
+    """A copy in which each axis has these places of the old one, in this order; some may repeat."""
+    found = copy.deepcopy(model)
+    owners, trained = _owners(found), dict(found.named_parameters())
+    new: dict[str, Tensor] = {}
+    for (name, axis), index in places.items():
+        old = new.get(name, tensor_of(found, name).detach())
+        new[name] = old.index_select(axis, index.to(old.device))
+    for name, values in new.items():
+        old = tensor_of(found, name)
+        tensor = nn.Parameter(values, old.requires_grad) if name in trained else values
+        for module, child in owners[id(old)]:
+            setattr(module, child, tensor)
+    for module in found.modules():
+        _resize_(module)
+    return found
 
 
 def _lost(
@@ -115,24 +133,6 @@ def _group(graph: Graph, name: str) -> Group:
         known = ", ".join(graph.groups) or "none"
         raise ValueError(f"there is no group {name!r}; the groups are {known}")
     return graph.groups[name]
-
-
-def _with(model: nn.Module, places: Axes) -> nn.Module:
-    """A copy in which each axis has these places of the old one."""
-    found = copy.deepcopy(model)
-    owners, trained = _owners(found), dict(found.named_parameters())
-    new: dict[str, Tensor] = {}
-    for (name, axis), index in places.items():
-        old = new.get(name, tensor_of(found, name).detach())
-        new[name] = old.index_select(axis, index.to(old.device))
-    for name, values in new.items():
-        old = tensor_of(found, name)
-        tensor = nn.Parameter(values, old.requires_grad) if name in trained else values
-        for module, child in owners[id(old)]:
-            setattr(module, child, tensor)
-    for module in found.modules():
-        _resize_(module)
-    return found
 
 
 def _owners(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
