@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from autograder import hidden
+from autograder.hidden import LabelledText
 from autograder.lab import Artefact
 from labkit import baselines, data, pretrained, tokenizers
 from labkit.export.signature import Signature, images, signature_of
@@ -92,17 +93,32 @@ def load(wanted: Artefact) -> Examples:
     Raises:
         ValueError: nothing of the data set is hidden.
     """
-    takes = takes_of(wanted)
     if wanted.dataset in data.IMAGE_SETS:
-        found = hidden.load(wanted.dataset, wanted.hidden_count)
-        return Examples("images", {INPUT: found.images}, found.labels, takes)
-    tokenizer, longest = _tokenizer(wanted), min(wanted.tokens, takes.max_tokens)
+        return _images(hidden.load(wanted.dataset, wanted.hidden_count), wanted)
+    return _texts(hidden.load_text(wanted.dataset, wanted.hidden_count), wanted)
+
+
+@lru_cache(maxsize=1)
+def public(wanted: Artefact) -> Examples:
+    """The validation part that students have, as the lab's models take it."""
+    rows = data.load(data.SETS[wanted.dataset], "validation")
+    if wanted.dataset in data.IMAGE_SETS:
+        return _images(data.batch(rows), wanted)
+    labels = list(rows["label"]) if "label" in rows.column_names else None
+    return _texts(LabelledText(list(rows["text"]), labels), wanted)
+
+
+def _images(found: data.Batch, wanted: Artefact) -> Examples:
+    return Examples("images", {INPUT: found.images}, found.labels, takes_of(wanted))
+
+
+def _texts(found: LabelledText, wanted: Artefact) -> Examples:
+    takes, tokenizer = takes_of(wanted), _tokenizer(wanted)
+    longest = min(wanted.tokens, takes.max_tokens)
     if MASK in takes.names:
-        texts, labels = hidden.load_text(wanted.dataset, wanted.hidden_count)
-        batch = tokenise(texts, tokenizer, longest, labels)
+        batch = tokenise(found.texts, tokenizer, longest, found.labels)
         return Examples("texts", _named(batch), batch.labels, takes)
-    texts, _ = hidden.load_text(wanted.dataset, wanted.hidden_count)
-    cut = windows(texts, tokenizer, longest)[: wanted.hidden_count]
+    cut = windows(found.texts, tokenizer, longest)[: wanted.hidden_count]
     return Examples("windows", {IDS: cut}, None, takes)
 
 

@@ -58,6 +58,23 @@ def read(path: Path) -> list[SourceCell]:
     return cells(node)
 
 
+def released(path: Path) -> list[SourceCell]:
+    """The cells of a release that a student has worked on, by nbgrader's ids: editors renew others.
+
+    Raises:
+        NotebookError: it is not a notebook, or no cell of it is the release's.
+    """
+    found = []
+    for cell in _parse(path.read_text(encoding="utf-8"), path.name).cells:
+        role, points = _role(cell)
+        marked = cell.metadata.get("nbgrader") or {}
+        cell_id = str(marked.get("grade_id") or cell.get("id", ""))
+        found.append(SourceCell(cell_id, cell.cell_type, cell.source, role, points))
+    if not any(cell.role for cell in found):
+        raise NotebookError(f"{path.name} has no cell of a released notebook")
+    return found
+
+
 def cells(node: NotebookNode) -> list[SourceCell]:
     found = []
     for cell in node.cells:

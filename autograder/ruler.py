@@ -6,7 +6,7 @@ student's; clocks are ours, and an answer is data that is checked.
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Ruler:
     sandbox: Sandbox
     machine: Machine
     deadline: float = math.inf  # on time.monotonic; no process runs beyond it
+    examples_of: Callable[[demands.Artefact], Examples] = hidden_examples.load
 
     @property
     def wanted(self) -> demands.Artefact:
@@ -64,7 +65,7 @@ class Ruler:
 
     @property
     def examples(self) -> Examples:
-        return hidden_examples.load(self.wanted)
+        return self.examples_of(self.wanted)
 
     def predict(self, model: Path, examples: Examples) -> torch.Tensor:
         """Answers to all examples, asked in a random order and batches of random size.

@@ -35,6 +35,9 @@ description = "What a student of the compression course imports"
 requires-python = "{python}"
 dependencies = {dependencies}
 
+[project.scripts]
+course = "autograder.student.cli:main"
+
 [tool.setuptools]
 py-modules = ["course_config"]
 

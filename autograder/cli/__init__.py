@@ -8,6 +8,10 @@ from autograder.cli import collecting  # isort: skip
 from autograder.cli import grading  # isort: skip
 from autograder.cli import exporting  # isort: skip
 from autograder.cli import trying  # isort: skip
+from autograder.cli.app import app as _app
 from autograder.cli.app import main
+from autograder.student import cli as _student
+
+_student.add_to(_app)
 
 __all__ = ["collecting", "exporting", "grading", "main", "making", "trying"]

@@ -20,21 +20,19 @@ from autograder.gradebook.sync import NoGradebook
 from autograder.lab import Lab
 from autograder.runners.runner import NoRunner
 from autograder.samples import SampleError
-from autograder.sandbox import SandboxUnavailable
+from autograder.student import cli as student
 from course_config import LABS
-from labkit.sources import SourceUnavailable
 
 SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
 EXPECTED = (
+    *student.EXPECTED,
     AlreadyGrading,
     BrokenLog,
     BrokenReceipts,
     CannotCollect,
     CannotExport,
-    SandboxUnavailable,
     NoGradebook,
     NoRunner,
-    SourceUnavailable,
     SampleError,
     registry.RegistryError,
     new_lab.CannotMakeLab,
