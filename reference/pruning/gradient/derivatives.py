@@ -1,15 +1,13 @@
-"""First and second derivatives of a loss with respect to the weights that may be pruned.
+"""Gradients of a loss with respect to the weights that may be pruned, and scores that can be used.
 
-    g = mean over batches of dL/dw         H v = d(g . v)/dw         one more backward pass for a v
+    g = mean over batches of dL/dw
 
 The model runs in the mode that it is in: a network that is scored before training needs the batch's
 own statistics in its norms. Its buffers, gradients and the state of the random numbers are after it
 what they were before.
 
-Source    Pearlmutter, "Fast Exact Multiplication by the Hessian", Neural Computation 1994.
-Differs   Differentiates twice in place of his forward pass; the product is the same.
-Left out  Forward mode; gradients of single samples in one pass (torch.func.vmap).
-Read      weights.py says which weights these are.
+Left out  Gradients of single samples in one pass (torch.func.vmap): every batch is one sample.
+Read      weights.py says which weights these are; hessian.py has second derivatives.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,7 +15,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -68,8 +65,8 @@ def mean_of(
     """
     found: Named = {}
     with undisturbed(model, weights):
-        for batch in _some(batches):
-            for name, gradient in _gradients(model, weights, batch, loss_of).items():
+        for batch in some(batches):
+            for name, gradient in batch_gradients(model, weights, batch, loss_of).items():
                 term = function(name, gradient) / len(batches)
                 found[name] = found[name] + term if name in found else term
     return found
@@ -84,56 +81,8 @@ def stacked_gradients(
         ValueError: as `mean_of`.
     """
     with undisturbed(model, weights):
-        found = [_gradients(model, weights, batch, loss_of) for batch in _some(batches)]
+        found = [batch_gradients(model, weights, batch, loss_of) for batch in some(batches)]
     return {name: torch.stack([each[name] for each in found]) for name in weights}
-
-
-def hessian_products(
-    model: nn.Module,
-    weights: Mapping[str, Tensor],
-    batches: Sequence[Any],
-    loss_of: LossOf,
-    vectors: Float[Tensor, "vectors n"],
-) -> Float[Tensor, "vectors n"]:
-    """H v for each row v, both flat over all the weights in order.
-
-    Raises:
-        ValueError: as `mean_of`, or a product that is not finite.
-    """
-    found = torch.zeros_like(vectors)
-    with undisturbed(model, weights):
-        for batch in _some(batches):
-            first = _gradients(model, weights, batch, loss_of, create_graph=True)
-            for row, vector in enumerate(vectors):
-                found[row] += _product(first, weights, unflat(vector, weights)) / len(batches)
-    if not torch.isfinite(found).all():
-        raise ValueError("a product with the Hessian is not finite")
-    return found
-
-
-def hessian(
-    model: nn.Module, weights: Mapping[str, Tensor], batches: Sequence[Any], loss_of: LossOf
-) -> Float[Tensor, "n n"]:
-    """The whole matrix over all the weights, for small networks: n products, n^2 numbers.
-
-    Raises:
-        ValueError: as `hessian_products`.
-    """
-    like = flat(weights)
-    units = torch.eye(len(like), dtype=like.dtype, device=like.device)
-    return hessian_products(model, weights, batches, loss_of, units)
-
-
-def flat(values: Mapping[str, Tensor]) -> Float[Tensor, " n"]:
-    return torch.cat([each.detach().flatten() for each in values.values()])
-
-
-def unflat(vector: Float[Tensor, " n"], like: Mapping[str, Tensor]) -> Named:
-    parts = vector.split([each.numel() for each in like.values()])
-    return {
-        name: part.reshape(each.shape).to(each.dtype)
-        for (name, each), part in zip(like.items(), parts, strict=True)
-    }
 
 
 def telling(scores: Named) -> Named:
@@ -178,13 +127,18 @@ def undisturbed(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[Non
                 module._buffers[name] = buffer.copy_(before)
 
 
-def _gradients(
+def batch_gradients(
     model: nn.Module,
     weights: Mapping[str, Tensor],
     batch: Any,
     loss_of: LossOf,
     create_graph: bool = False,
 ) -> Named:
+    """dL/dw of one batch, where gradients can be had: inside `undisturbed`.
+
+    Raises:
+        ValueError: as `mean_of`.
+    """
     loss = loss_of(model, batch)
     if loss.numel() != 1:
         raise ValueError(f"a loss must be one number, got shape {tuple(loss.shape)}")
@@ -202,22 +156,8 @@ def _gradients(
     return dict(zip(weights, found, strict=True))
 
 
-def _product(first: Named, weights: Mapping[str, Tensor], vector: Named) -> Tensor:
-    bent = [name for name, each in first.items() if each.requires_grad]  # not linear in all weights
-    if not bent:
-        return torch.zeros_like(flat(weights))
-    second = torch.autograd.grad(
-        [first[name] for name in bent],
-        list(weights.values()),
-        grad_outputs=[vector[name] for name in bent],
-        retain_graph=True,
-        materialize_grads=True,
-        allow_unused=True,
-    )
-    return flat(dict(zip(weights, second, strict=True)))
-
-
-def _some(batches: Sequence[Any]) -> Sequence[Any]:
+def some(batches: Sequence[Any]) -> Sequence[Any]:
+    """The batches. Raises ValueError without any."""
     if not len(batches):
         raise ValueError("scores need at least one batch, got none")
     return batches

@@ -19,7 +19,7 @@ Source    Wang et al., "Picking Winning Tickets Before Training by Preserving Gr
 Differs   Gradient flow is that of the scored weights; biases and norms are left out of g and H.
           Several batches: mean gradient, mean Hessian.
 Left out  Drawing batches with as many samples of each class: the caller's batches are taken.
-Read      derivatives.py first.
+Read      hessian.py first.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -28,16 +28,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reference.pruning.gradient.derivatives import (
-    LossOf,
-    Named,
-    flat,
-    gradients,
-    hessian_products,
-    scored_weights,
-    telling,
-    unflat,
-)
+from reference.pruning.gradient.derivatives import LossOf, Named, gradients, scored_weights, telling
+from reference.pruning.gradient.hessian import flat, hessian_products, unflat
 
 
 def grasp_scores(

@@ -16,7 +16,7 @@ Source    LeCun, Denker and Solla, "Optimal Brain Damage", NeurIPS 1989; Bekas e
 Differs   They carry second derivatives back layer by layer with squared weights (Gauss-Newton,
           diagonal in each layer); products with the Hessian need no rule for each kind of layer.
 Left out  Shared weights as one parameter with several places: here they are one weight.
-Read      derivatives.py first.
+Read      hessian.py first.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,16 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reference.pruning.gradient.derivatives import (
-    LossOf,
-    Named,
-    flat,
-    hessian_products,
-    mean_of,
-    scored_weights,
-    telling,
-    unflat,
-)
+from reference.pruning.gradient.derivatives import LossOf, Named, mean_of, scored_weights, telling
+from reference.pruning.gradient.hessian import flat, hessian_products, unflat
 
 AT_ONCE = 256  # unit vectors, so that n weights take 256 n numbers and not n^2
 

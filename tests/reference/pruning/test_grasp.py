@@ -7,14 +7,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labkit.models import GptSpec, build
-from reference.pruning.gradient.derivatives import (
-    flat,
-    gradients,
-    hessian,
-    hessian_products,
-    unflat,
-)
+from reference.pruning.gradient.derivatives import gradients
 from reference.pruning.gradient.grasp import grasp_scores
+from reference.pruning.gradient.hessian import flat, hessian, hessian_products, unflat
 from reference.pruning.masks import global_masks, without_lowest
 from reference.pruning.weights import prunable_weights
 

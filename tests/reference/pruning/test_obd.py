@@ -5,7 +5,8 @@ import torch
 from gradient_nets import Quadratic, chain, its_own, loss_of, positive_definite, vectors
 from torch import nn
 
-from reference.pruning.gradient.derivatives import flat, hessian, stacked_gradients
+from reference.pruning.gradient.derivatives import stacked_gradients
+from reference.pruning.gradient.hessian import flat, hessian
 from reference.pruning.gradient.obd import (
     exact_diagonal,
     fisher_diagonal,

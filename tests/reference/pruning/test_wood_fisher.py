@@ -4,7 +4,8 @@ from gradient_nets import chain, loss_of, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.pruning.gradient.derivatives import flat, stacked_gradients
+from reference.pruning.gradient.derivatives import stacked_gradients
+from reference.pruning.gradient.hessian import flat
 from reference.pruning.gradient.obs import obs_scores, removed_at_once
 from reference.pruning.gradient.wood_fisher import (
     FisherConfig,
