@@ -1,8 +1,8 @@
 """Whether a grown network still computes what it did: asked of the network, not of its layers.
 
-Growing is exact for some operations and not for others: a copied channel changes the statistics of
-a layer norm, an identity behind a tanh is none. A list of those would be wrong with the next layer
-that somebody writes, and an example is not.
+An identity is none behind a tanh, a layer of zeros is none before a norm, and copies in grouped
+convolutions may come into another group. A list of such cases
+would be wrong with the next layer that somebody writes, and an example is not.
 
 Read      widen.py and deepen.py refuse what does not pass.
 """

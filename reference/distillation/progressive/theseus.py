@@ -60,10 +60,13 @@ class Part(nn.Module):
         self.predecessors = nn.ModuleList(predecessors)
         self.successor = successor
         self.rate = 0.0
+        # Of no elements: where chance replaces no part of a model, a loss can still be derived.
+        self.anchor = nn.Parameter(torch.zeros(0))
 
     def forward(self, x: Tensor, *rest: Any, **named: Any) -> Tensor:
         if not self.training or bool(torch.rand(()) < self.rate):
             return self.successor(x, *rest, **named)
+        x = x + self.anchor.sum()
         for module in self.predecessors:
             x = module(x, *rest, **named)
         return x
@@ -84,9 +87,10 @@ class Theseus(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(teacher).requires_grad_(False)
         self.container = container
-        old = self.model.get_submodule(container)
-        if not isinstance(old, nn.Sequential | nn.ModuleList):
-            raise ValueError(f"{container!r} is {type(old).__name__}; expected a list of modules")
+        found = self.model.get_submodule(container)
+        if not isinstance(found, nn.Sequential | nn.ModuleList):
+            raise ValueError(f"{container!r} is {type(found).__name__}; expected a list of modules")
+        old = list(found)
         if not successors or len(old) % len(successors):
             raise ValueError(f"{len(old)} modules do not divide into {len(successors)} parts")
         share = len(old) // len(successors)
@@ -96,7 +100,7 @@ class Theseus(nn.Module):
         ]
         for i, part in enumerate(self.parts):
             place_(part.successor, i * share)  # where a cache expects the part's first module
-        walk.replace_(self.model, container, _list_like(old, self.parts))
+        walk.replace_(self.model, container, _list_like(found, self.parts))
 
     @property
     def rate(self) -> float:

@@ -6,7 +6,9 @@
 
 Norms and biases are copied with the unit, so the copies are equal whatever pointwise function and
 batch norm is between, in training as in eval. Units that are coupled, as by a shortcut, are widened
-together: the dependency graph of structured pruning says which. Equal copies would learn the same
+together: the dependency graph of structured pruning says which. It has no group for channels over
+which a layer norm or a mean is taken, as that would see the copies; of a group norm a unit is one
+of its groups. Equal copies would learn the same
 for ever if they were read alike; noise on the copies' rows breaks that, and the exactness.
 
 Source    Chen, Goodfellow, Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR
@@ -63,7 +65,7 @@ def widen(
     found = with_places(model, places)
     with torch.no_grad():
         _share_out_(found, graph, counts, places)
-    refuse_change(model, found, example, "a norm over channels or groups sees the copies")
+    refuse_change(model, found, example, "groups of a convolution or a norm would mix the copies")
     if noise:
         _disturb_(found, graph, counts, places, noise, generator)
     return found
