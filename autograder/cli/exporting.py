@@ -15,6 +15,8 @@ from autograder.cli.collecting import DEFAULT
 from autograder.cli.shown import counting_to
 from autograder.files import write_whole
 from autograder.gradebook import sync as syncing
+from autograder.gradescope.bundle import bundle
+from autograder.gradescope.checks import write_checks
 from autograder.lab import Lab
 
 export_app = typer.Typer(no_args_is_help=True, help="Hand totals to other programs.")
@@ -78,6 +80,30 @@ def moodle(
     """A grading worksheet that Moodle takes."""
     to = to or out / "export-moodle.csv"
     _export(lab_name, out, to, submissions, exports.moodle, provisional)
+
+
+@export_app.command()
+def gradescope(
+    lab_name: LabName,
+    to: Annotated[Path | None, typer.Option(help="The zip; out/gradescope/LAB.zip.")] = None,
+) -> None:
+    """A zip to upload to Gradescope as the lab's autograder."""
+    lab = find_lab(lab_name)
+    path = bundle(lab, Path(), to or Path("out/gradescope") / f"{lab.folder}.zip")
+    console.print(f"wrote {path}; it holds solutions and hidden tests", soft_wrap=True)
+
+
+@export_app.command()
+def otter(
+    lab_name: LabName,
+    to: Annotated[Path | None, typer.Option(help="A folder; out/otter/LAB.")] = None,
+) -> None:
+    """Visible tests for students who use `otter check`."""
+    lab = find_lab(lab_name)
+    sources = {n: notebook.read(SOURCE / lab.folder / f"{n}.ipynb") for n in lab.notebooks}
+    folder = to or Path("out/otter") / lab.folder
+    written = write_checks(lab, sources, folder)
+    console.print(f"wrote {len(written)} tests into {folder}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=GRADING)
