@@ -255,6 +255,22 @@ def test_labels_are_the_next_tokens_of_the_answer_alone():
     assert batch.inputs["position_ids"].tolist()[2] == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_text_without_a_prompt_learns_all_but_its_first_token():
+    tokens = torch.tensor([[3, 4, 5]])
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    assert as_batch(Written(tokens, everywhere, everywhere)).labels.tolist() == [[4, 5, IGNORED]]
+
+
+def test_a_batch_of_ones_own_has_the_prompts_and_the_padding_of_the_data():
+    epoch = on_policy(student_of(), lambda generator: [text()], 1.0, Sampling(4))
+    (own,) = epoch(torch.Generator())
+    tokens, stands = prompts()
+    assert torch.equal(own.inputs["input_ids"][:, :3], tokens)
+    assert torch.equal(own.inputs["attention_mask"][:, :3].bool(), stands)
+    assert (own.labels[:, :2] == IGNORED).all()
+    assert torch.equal(own.labels[:, 2:6], own.inputs["input_ids"][:, 3:])
+
+
 def taken(share: float, count: int = 40) -> list[bool]:
     """Whether each batch is the student's own."""
     epoch = on_policy(student_of(), lambda generator: [text()] * count, share, Sampling(3))
