@@ -11,25 +11,23 @@ tensors. A subnet taken out has copies of them, and gives the same answers bit f
 
 Source    Yu et al., "Slimmable Neural Networks", ICLR 2019, arXiv:1812.08928; Yu and Huang,
           "Universally Slimmable Networks", ICCV 2019, arXiv:1903.05134; Cai et al.,
-          "Once-for-All", ICLR 2020, arXiv:1908.09791 (depth, and channels sorted by importance).
+          "Once-for-All", ICLR 2020, arXiv:1908.09791 (depth).
 Left out  Elastic kernel sizes and resolutions; norms of their own for each width.
-Read      space.py first. residual.py knows a family; sandwich.py trains, recalibration.py measures
-          the statistics of a subnet.
+Read      space.py first. residual.py knows a family; sorting.py puts the best channels first;
+          sandwich.py trains, recalibration.py measures the statistics of a subnet.
 """
 
 import copy
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from reference.pruning.search.space import Candidate, Choice, Constraint, Space
-
-SIZES = (("out_channels", "in_channels"), ("out_features", "in_features"), ("num_features",))
+from reference.pruning.structured.module_sizes import say_sizes_
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear, _BatchNorm)  # they ask their tensors for sizes
 
@@ -74,7 +72,7 @@ class Supernet:
         names = list(self.most)
         if len(names) < len(self.widths) + len(self.depths):
             raise ValueError(f"widths and depths need distinct names, got {names}")
-        state = _tensors(self.network)
+        state = tensors(self.network)
         for width in self.widths:
             for tensor, axis in width.slots:
                 if tensor not in state or state[tensor].shape[axis] != width.channels:
@@ -120,7 +118,7 @@ class Supernet:
         """
         self._check(candidate)
         view = _without(self.network, self._skipped(candidate))
-        present = _tensors(view)
+        present = tensors(view)
         slices: dict[str, Tensor] = {}
         for width in self.widths:
             size = int(candidate.get(width.name, width.channels))
@@ -161,45 +159,12 @@ def extracted(supernet: Supernet, candidate: Candidate | Mapping[str, Any]) -> n
         if leaf in module._parameters:
             own = nn.Parameter(own, requires_grad=module._parameters[leaf].requires_grad)
         setattr(module, leaf, own)
-        _resize_(module)
+        say_sizes_(module)
     return found
 
 
-def channel_norms(supernet: Supernet) -> dict[str, Tensor]:
-    """What the layers that read each channel make of it: the sum of their |w|, as in Once-for-All.
-
-    The weights that write a channel say little where a norm follows them.
-    """
-    state = _tensors(supernet.network)
-    found = {}
-    for width in supernet.widths:
-        readers = [slot for slot in width.slots if slot.axis == 1]
-        parts = [state[t].detach().abs().movedim(1, 0).flatten(1).sum(1) for t, _ in readers]
-        found[width.name] = torch.stack(parts).sum(0)
-    return found
-
-
-@torch.no_grad()
-def sorted_channels(supernet: Supernet, scores: Mapping[str, Tensor]) -> Supernet:
-    """A copy with the channels of each scored width by falling score. The whole network says the
-    same as before, up to rounding.
-
-    Raises:
-        ValueError: a score for an unknown width, or not one for each channel.
-    """
-    ordered = replace(supernet, network=copy.deepcopy(supernet.network))
-    state = _tensors(ordered.network)
-    by_name = {each.name: each for each in supernet.widths}
-    for name, score in scores.items():
-        if name not in by_name or score.shape != (by_name[name].channels,):
-            raise ValueError(f"{name!r} with scores {tuple(score.shape)}: widths are {by_name}")
-        order = score.argsort(descending=True, stable=True)
-        for tensor, axis in by_name[name].slots:
-            state[tensor].copy_(state[tensor].index_select(axis, order))
-    return ordered
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
+def tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
@@ -225,11 +190,3 @@ def _without(module: nn.Module, names: Collection[str]) -> nn.Module:
         elif below and inner is not None:
             view._modules[child] = _without(inner, below)
     return view
-
-
-def _resize_(module: nn.Module) -> None:
-    shape = next(iter(_tensors(module).values())).shape  # the weight, or a mean without one
-    for sizes in SIZES:
-        if hasattr(module, sizes[0]):
-            for name, size in zip(sizes, shape, strict=False):
-                setattr(module, name, size)

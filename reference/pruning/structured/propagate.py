@@ -8,7 +8,7 @@ Source    `torch.overrides.TorchFunctionMode` (PyTorch 2.13), which shows every 
           by a module, by the name of the function.
 Differs   Fang et al. 2023 walk the graph that autograd has recorded, where functions have lost
           their names and sizes their origin.
-Read      propagate_layers.py and propagate_shapes.py have the rules, by name.
+Read      propagate_layers.py, propagate_shapes.py and propagate_values.py have the rules, by name.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from reference import walk
-from reference.pruning.structured import propagate_layers, propagate_shapes
-from reference.pruning.structured.propagate_follow import Call, Following, tensors_in
+from reference.pruning.structured import propagate_layers, propagate_shapes, propagate_values
+from reference.pruning.structured.propagate_follow import Call, Following, Rule, tensors_in
 
-RULES = {**propagate_shapes.RULES, **propagate_layers.RULES}
+RULES: dict[str, Rule] = {
+    **propagate_shapes.RULES,
+    **propagate_values.RULES,
+    **propagate_layers.RULES,
+}
 DECIDING = ("bool", "item", "tolist", "int", "float", "index", "numpy", "equal", "allclose")
 
 
@@ -76,7 +80,7 @@ class _Mode(TorchFunctionMode):
                 self.following.keep_own(each)
         return out
 
-    def _label(self, rule: Any, call: Call) -> None:
+    def _label(self, rule: Rule, call: Call) -> None:
         labels = rule(self.following, call)
         if isinstance(call.out, Tensor):
             self.following.put(call.out, labels)

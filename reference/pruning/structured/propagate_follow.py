@@ -44,6 +44,9 @@ class Call(NamedTuple):
         return self.function(labels, *self.args[1:], **others)
 
 
+Rule = Callable[["Following", Call], Any]  # the labels of the result, or of each result
+
+
 class Claim(NamedTuple):
     kind: Kind
     labels: Int[Tensor, " size"]
@@ -143,3 +146,13 @@ def vector_of(labels: Int[Tensor, " size"], ndim: int, axis: int) -> Labels:
 
 def tensors_in(value: object) -> list[Tensor]:
     return [each for each in torch.utils._pytree.tree_leaves(value) if isinstance(each, Tensor)]
+
+
+def flat(sizes: object) -> tuple[int, ...]:
+    """All whole numbers in what a call was given."""
+    return tuple(each for each in torch.utils._pytree.tree_leaves(sizes) if isinstance(each, int))
+
+
+def ruled(rule: Rule, names: str) -> dict[str, Rule]:
+    """One rule for several functions."""
+    return dict.fromkeys(names.split(), rule)

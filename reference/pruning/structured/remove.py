@@ -16,13 +16,13 @@ Read      groups.py and graph.py first. A mask is True for the units that are ke
 
 import copy
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from reference.pruning.masks import Masks
 from reference.pruning.structured.groups import Graph, Group, tensor_of
+from reference.pruning.structured.module_sizes import owners, say_sizes_
 
 Axes = dict[tuple[str, int], Tensor]  # (tensor, axis) -> for each place left, which one it was
 
@@ -83,7 +83,7 @@ def reordered(model: nn.Module, graph: Graph, orders: Mapping[str, Tensor]) -> n
 def with_places(model: nn.Module, places: Axes) -> nn.Module:
     """A copy in which each axis has these places of the old one, in this order; some may repeat."""
     found = copy.deepcopy(model)
-    owners, trained = _owners(found), dict(found.named_parameters())
+    holders, trained = owners(found), dict(found.named_parameters())
     new: dict[str, Tensor] = {}
     for (name, axis), index in places.items():
         old = new.get(name, tensor_of(found, name).detach())
@@ -91,10 +91,10 @@ def with_places(model: nn.Module, places: Axes) -> nn.Module:
     for name, values in new.items():
         old = tensor_of(found, name)
         tensor = nn.Parameter(values, old.requires_grad) if name in trained else values
-        for module, child in owners[id(old)]:
+        for module, child in holders[id(old)]:
             setattr(module, child, tensor)
     for module in found.modules():
-        _resize_(module)
+        say_sizes_(module)
     return found
 
 
@@ -133,35 +133,3 @@ def _group(graph: Graph, name: str) -> Group:
         known = ", ".join(graph.groups) or "none"
         raise ValueError(f"there is no group {name!r}; the groups are {known}")
     return graph.groups[name]
-
-
-def _owners(model: nn.Module) -> dict[int, list[tuple[nn.Module, str]]]:
-    found: dict[int, list[tuple[nn.Module, str]]] = {}
-    for module in model.modules():
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-            found.setdefault(id(tensor), []).append((module, name))
-    return found
-
-
-def _resize_(module: nn.Module) -> None:
-    """Say the sizes of its tensors in a module's own words."""
-    if isinstance(module, nn.Conv1d | nn.Conv2d):
-        rows, columns = module.weight.shape[:2]
-        if 1 < module.groups == module.in_channels:  # depthwise: as many outputs for each input
-            module.groups = rows // (module.out_channels // module.groups)
-        module.out_channels, module.in_channels = rows, columns * module.groups
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, nn.Embedding):
-        module.num_embeddings, module.embedding_dim = module.weight.shape
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = len(module.weight)
-    elif isinstance(module, nn.GroupNorm) and module.affine:
-        size = module.num_channels // module.num_groups
-        module.num_channels = len(module.weight)
-        module.num_groups = module.num_channels // size
-    elif isinstance(module, nn.modules.batchnorm._NormBase):
-        vectors = (module.running_mean, module.weight)
-        module.num_features = next(
-            (len(cast(Tensor, each)) for each in vectors if each is not None), module.num_features
-        )

@@ -14,16 +14,9 @@ from labkit.models.specs import ResNetSpec
 from reference.pruning.search.moves import sampled
 from reference.pruning.search.residual import residual_supernet
 from reference.pruning.search.sandwich import sandwich_backward_
+from reference.pruning.search.sorting import channel_norms, sorted_channels
 from reference.pruning.search.space import Choice
-from reference.pruning.search.supernet import (
-    Depth,
-    Slot,
-    Supernet,
-    Width,
-    channel_norms,
-    extracted,
-    sorted_channels,
-)
+from reference.pruning.search.supernet import Depth, Slot, Supernet, Width, extracted
 
 
 def network(batch_norm: bool = True, seed: int = 0) -> ResNet:
