@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from autograder.book.totals import Total
 from autograder.lab import Threshold
 from autograder.records import Artefact, Finding, Measurement
 from autograder.report.text import number
@@ -21,6 +22,7 @@ from autograder.report.text import number
 TOP_TENSORS = 8
 LABEL_CHARACTERS = 34  # what fits left of the bars
 PAIRS_WORTH_A_HISTOGRAM = 5
+SUBMISSIONS_WORTH_A_HISTOGRAM = 8
 
 # matplotlib knows no CSS variables: these stand for them until the SVG is text
 INK, MUTED, MINE, BASELINE, FULL, NONE = (f"#0102{n:02x}" for n in range(6))
@@ -47,6 +49,23 @@ def chart(
         if threshold.metric == "speedup":
             return _timing(threshold, measurement)
     return None
+
+
+def class_chart(totals: Sequence[Total]) -> Markup | None:
+    """How the points of a class are spread; None for fewer than a histogram is worth."""
+    if len(totals) < SUBMISSIONS_WORTH_A_HISTOGRAM:
+        return None
+    of = max(total.of for total in totals)
+    points = [total.points for total in totals]
+    with _style():
+        figure, axes = _plot(height=1.9)
+        axes.hist(points, bins=20, range=(0, of), color=MINE, alpha=0.45)
+        axes.set_xlim(0, of)
+        axes.set_ylabel("submissions")
+        axes.set_xlabel(f"points, of {of}")
+        middle = float(np.median(points))
+        words = f"{len(points)} submissions, median {number(middle)} of {of} points."
+        return _svg(figure, "class", "Points of the class", words)
 
 
 def _style() -> AbstractContextManager[None]:

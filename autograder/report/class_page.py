@@ -5,17 +5,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autograder import similarity
 from autograder.book.totals import Total
 from autograder.lab import Lab, Threshold
-from autograder.records import Check, Evidence, Machine, Measurement, Outcome, Refusal, Verdict
+from autograder.records import (
+    Check,
+    Evidence,
+    Finding,
+    Machine,
+    Measurement,
+    Outcome,
+    Refusal,
+    Verdict,
+)
 from autograder.report import text
+from autograder.report.charts import class_chart
 from autograder.report.page import (
     environment,
+    findings_of,
     ran_without_sandbox,
+    table_script,
     title_of,
     value_in_words,
     write_page,
 )
+from autograder.similarity import Fingerprints
 
 MODEL = "Compressed model"
 
@@ -27,6 +41,8 @@ class Graded:
     student: str
     verdict: Verdict  # without raw samples and written answers: those stay in the evidence
     total: Total
+    fingerprints: Fingerprints
+    findings: tuple[Finding, ...]
     machine: Machine
     graded_at: str  # ISO 8601, UTC
     grader_version: str
@@ -42,6 +58,8 @@ class Graded:
                 tuple(replace(cell, answer="") for cell in verdict.by_hand),
             ),
             total,
+            similarity.fingerprints(evidence),
+            findings_of(evidence),
             evidence.machine,
             evidence.graded_at,
             evidence.grader_version,
@@ -65,6 +83,7 @@ class Row:
     of: int
     open_points: int
     unread_points: int
+    marks: tuple[str, ...]  # what the page can be filtered by
     cells: tuple[Check | None, ...]  # one for each column; None: the verdict has no such check
 
 
@@ -100,6 +119,8 @@ def write_class_page(
     ordered = sorted(graded, key=lambda one: one.student)
     columns = _columns(ordered)
     places = _places(ordered)
+    alike = similarity.pairs(one.fingerprints for one in ordered)
+    known = {student for pair in alike for student in (pair.first, pair.second)}
     page = (
         environment()
         .get_template("class.html.j2")
@@ -107,7 +128,16 @@ def write_class_page(
             lab=lab,
             columns=columns,
             groups=Counter(column.group for column in columns),
-            rows=[_row(one, columns) for one in ordered],
+            rows=[_row(one, columns, one.student in known) for one in ordered],
+            chart=class_chart([one.total for one in ordered]),
+            script=table_script(),
+            alike=alike,
+            findings=[
+                (one.student, text.file_name(one.student), finding)
+                for one in ordered
+                for finding in one.findings
+            ],
+            comments=[each for one in ordered for each in _decided(one)],
             distributions=[_distribution(column, ordered) for column in columns],
             straddlers=[found for one in ordered for found in _straddlers(one)],
             places=places,
@@ -139,7 +169,29 @@ def _column(check: Check) -> Column:
     return Column(check.name, notebook, exercise)
 
 
-def _row(one: Graded, columns: Sequence[Column]) -> Row:
+def _decided(one: Graded) -> list[tuple[str, str, str, float | None, str, str]]:
+    """(student, page, about, points, by, reason) of every decision of a person that counts."""
+    start = (one.student, text.file_name(one.student))
+    lines = [(*start, each.name, each.points, each.by, each.note) for each in one.total.lines
+             if each.by]  # fmt: skip
+    said = [(*start, each.about, None, each.by, each.text) for each in one.total.comments]
+    return [*lines, *said]
+
+
+def _marks(one: Graded, alike: bool) -> tuple[str, ...]:
+    late = one.total.lateness
+    marks = {
+        "open": bool(one.total.open_points),
+        "unread": bool(one.total.unread_points),
+        "near": bool(_straddlers(one)),
+        "alike": alike,
+        "found": bool(one.findings),
+        "late": late is not None and late.days > 0,
+    }
+    return tuple(name for name, holds in marks.items() if holds)
+
+
+def _row(one: Graded, columns: Sequence[Column], alike: bool) -> Row:
     verdict, student = one.verdict, one.student
     checks = {check.name: check for check in verdict.checks}
     return Row(
@@ -149,6 +201,7 @@ def _row(one: Graded, columns: Sequence[Column]) -> Row:
         of=one.total.of,
         open_points=one.total.open_points,
         unread_points=one.total.unread_points,
+        marks=_marks(one, alike),
         cells=tuple(checks.get(column.name) for column in columns),
     )
 

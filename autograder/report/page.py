@@ -1,5 +1,7 @@
 """A student's page: what was measured, what it is worth, and what still has to come."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +94,7 @@ def write_report(
             total=total,
             lines={line.name: line for line in total.lines},
             answer_name=answer_name,
-            findings=_findings(evidence),
+            findings=findings_of(evidence),
             artefact_rows=_artefact_rows(evidence, verdict),
             ledger=_ledger(evidence.artefact),
             notebooks=_notebooks(lab, evidence, verdict),
@@ -101,6 +103,23 @@ def write_report(
         )
     )
     return write_page(page, folder, text.file_name(evidence.submission.student))
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that stands in a page, and what the page's policy names it by."""
+
+    text: Markup
+    hash: str
+
+
+def table_script() -> Script:
+    """Sorting and filtering, of this package: no student wrote any of it."""
+    loader = environment().loader
+    assert loader is not None
+    source, _, _ = loader.get_source(environment(), "table.js")
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return Script(Markup(source), f"sha256-{digest}")
 
 
 def write_page(page: str, folder: Path, name: str) -> Path:
@@ -141,7 +160,7 @@ def ran_without_sandbox(machine: Machine) -> bool:
     return any("no sandbox" in missing.lower() for missing in machine.missing)
 
 
-def _findings(evidence: Evidence) -> tuple[Finding, ...]:
+def findings_of(evidence: Evidence) -> tuple[Finding, ...]:
     """Each once, although a room may have handed on what an earlier one found."""
     found = [*evidence.submission.findings, *evidence.findings]
     found += [finding for notebook in evidence.notebooks for finding in notebook.findings]
