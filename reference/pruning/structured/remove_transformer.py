@@ -19,20 +19,18 @@ Read      architecture.py says where the parts lie. remove.py is the same for ch
 import copy
 from collections.abc import Collection, Mapping
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from reference import walk
 from reference.pruning.structured import heads, neurons
 from reference.pruning.structured.architecture import (
-    Block,
-    LayerWidths,
     all_norms,
     architecture,
     block_widths,
 )
 from reference.pruning.structured.depth import check_layers
+from reference.pruning.structured.head_slices import cut_heads_, kept_heads
 from reference.pruning.structured.slices import (
     Kept,
     cut_inputs_,
@@ -42,7 +40,7 @@ from reference.pruning.structured.slices import (
     tie_,
     ties,
 )
-from reference.pruning.structured.transformer_config import describe_, say_heads_
+from reference.pruning.structured.transformer_config import describe_
 from reference.pruning.structured.width import check_width, cut_stream_norm_
 
 
@@ -56,14 +54,14 @@ def remove_heads(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
             groups left with unequal numbers of query heads.
     """
     kept = {
-        block.name: _kept_heads(
+        block.name: kept_heads(
             block, heads.checked(model, block, masks), block_widths(model, block)
         )
         for block in heads.named_blocks(model, masks)
     }
     found = copy.deepcopy(model)
     for block in heads.named_blocks(found, masks):
-        _cut_heads_(found, block, *kept[block.name])
+        cut_heads_(found, block, *kept[block.name])
     return describe_(found)
 
 
@@ -141,44 +139,6 @@ def remove_width(model: nn.Module, mask: Bool[Tensor, " width"]) -> nn.Module:
         found.config.rms_norm_eps = norm.variance_epsilon
     tie_(found, tied)
     return describe_(found)
-
-
-def _kept_heads(block: Block, mask: Tensor, widths: LayerWidths) -> tuple[Kept, Kept]:
-    """Query heads and key/value heads that stay."""
-    by_group = mask.reshape(widths.kv_heads, -1)
-    counts = by_group.sum(1)
-    if not counts.any():
-        raise ValueError(
-            f"{block.name} would keep no head of {len(mask)}; remove the layer instead"
-        )
-    groups = counts.nonzero().flatten()
-    if len(counts[groups].unique()) > 1:
-        raise ValueError(
-            f"{block.name} would keep {counts.tolist()} query heads of its key/value groups; "
-            "groups that stay must keep equally many"
-        )
-    return mask.nonzero().flatten(), groups
-
-
-def _cut_heads_(model: nn.Module, block: Block, queries: Kept, groups: Kept) -> None:
-    widths = block_widths(model, block)
-    rows, shared = (_spread(each, widths.head_dim) for each in (queries, groups))
-    if block.fused:
-        size = widths.heads * widths.head_dim
-        thirds = torch.cat([rows + third * size for third in range(3)])
-        cut_outputs_(model.get_submodule(block.query), thirds)
-    else:
-        cut_outputs_(model.get_submodule(block.query), rows)
-        cut_outputs_(model.get_submodule(block.key), shared)
-        cut_outputs_(model.get_submodule(block.value), shared)
-    cut_inputs_(model.get_submodule(block.out), rows)
-    left = LayerWidths(len(queries), len(groups), widths.head_dim, widths.ffn)
-    say_heads_(model.get_submodule(block.attention), left)
-
-
-def _spread(heads_kept: Kept, head_dim: int) -> Kept:
-    within = torch.arange(head_dim, device=heads_kept.device)
-    return (heads_kept.unsqueeze(1) * head_dim + within).flatten()
 
 
 def _cut_embedding_(embedding: nn.Module, kept: Kept) -> None:
