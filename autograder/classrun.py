@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from autograder import evidence, grade, published
-from autograder.book import decisions
+from autograder.book import decisions, summary
 from autograder.book.decisions import Decision
 from autograder.book.totals import total_of
 from autograder.collecting import receipts
@@ -119,6 +119,7 @@ def grade_class(
         graded = [each for each in found if isinstance(each, Graded)]
         refused = [each for each in found if isinstance(each, Refusal)]
         page = write_class_page(lab, graded, refused, out)
+        summary.write([one.total for one in graded], out)
         return ClassResult(tuple(graded), tuple(refused), page, _published(graded, out))
 
 

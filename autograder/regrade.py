@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder import evidence, published
-from autograder.book import decisions
+from autograder.book import decisions, summary
 from autograder.book.totals import total_of
 from autograder.files import alone_in
 from autograder.lab import Lab
@@ -63,6 +63,7 @@ def publish(lab: Lab, regraded: Regrade, out: Path) -> Path:
             graded.append(Graded.of(found, verdict, total))
             shown.append(Published.of_verdict(found.submission.student, found.graded_at, verdict))
         page = write_class_page(lab, graded, list(regraded.unreadable), out)
+        summary.write([one.total for one in graded], out)
         published.write(shown, out)
         return page
 

@@ -6,6 +6,7 @@ Each module hangs its commands on the app, in the order in which `course --help`
 from autograder.cli import making  # isort: skip
 from autograder.cli import collecting  # isort: skip
 from autograder.cli import grading  # isort: skip
+from autograder.cli import deciding  # isort: skip
 from autograder.cli import exporting  # isort: skip
 from autograder.cli import trying  # isort: skip
 from autograder.cli.app import app as _app
@@ -14,4 +15,4 @@ from autograder.student import cli as _student
 
 _student.add_to(_app)
 
-__all__ = ["collecting", "exporting", "grading", "main", "making", "trying"]
+__all__ = ["collecting", "deciding", "exporting", "grading", "main", "making", "trying"]

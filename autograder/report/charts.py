@@ -5,7 +5,7 @@ Whatever a picture says stands in the table beside it too: a picture is never th
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import matplotlib
@@ -66,6 +66,24 @@ def class_chart(totals: Sequence[Total]) -> Markup | None:
         middle = float(np.median(points))
         words = f"{len(points)} submissions, median {number(middle)} of {of} points."
         return _svg(figure, "class", "Points of the class", words)
+
+
+def course_chart(shares: Mapping[str, Sequence[float]]) -> Markup | None:
+    """The spread of points in each lab, in percent; None before a lab has been graded."""
+    shown = {lab: list(each) for lab, each in shares.items() if each}
+    if not shown:
+        return None
+    with _style():
+        figure, axes = _plot(height=1.1 + 0.28 * len(shown))
+        lines = {"color": INK}
+        axes.boxplot(
+            list(shown.values())[::-1], vert=False, tick_labels=list(shown)[::-1], showfliers=False,
+            boxprops=lines, whiskerprops=lines, capprops=lines, medianprops={"color": MINE},
+        )  # fmt: skip
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("% of a lab's points; box: the middle half, line: the median")
+        medians = "; ".join(f"{lab}: {number(float(np.median(v)))} %" for lab, v in shown.items())
+        return _svg(figure, "course", "Points by lab", f"Medians by lab: {medians}.")
 
 
 def _style() -> AbstractContextManager[None]:
