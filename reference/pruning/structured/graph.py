@@ -53,9 +53,9 @@ def _places(following: Following, labels: torch.Tensor) -> Places:
     """Of the units that may go, in order."""
     found: Places = {}
     for place, unit in enumerate(following.units.current(labels).tolist()):
-        if following.units.why(unit) is None:
-            found.setdefault(unit, []).append(place)
-    return found
+        found.setdefault(unit, []).append(place)
+    whys = following.units.whys(list(found))
+    return {unit: run for (unit, run), why in zip(found.items(), whys, strict=True) if why is None}
 
 
 def _alike(places: dict[tuple[str, int], Places]) -> dict[tuple[object, ...], list[int]]:
@@ -81,7 +81,6 @@ def _staying(following: Following) -> dict[str, str]:
     found: dict[str, str] = {}
     for (tensor, _), claim in following.claims.items():
         if claim.kind == "makes":
-            reasons = (following.units.why(unit) for unit in claim.labels.tolist())
-            for why in filter(None, reasons):
+            for why in filter(None, following.units.whys(claim.labels.tolist())):
                 found.setdefault(tensor, why)
     return found

@@ -8,6 +8,8 @@ would break without a channel keeps its unit, with the reason.
 Source    Tarjan, "Efficiency of a Good But Not Linear Set Union Algorithm", 1975 (joining sets).
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -32,14 +34,14 @@ class Units:
 
     def keep(self, labels: Labels, why: str) -> None:
         """These units stay. The first reason counts."""
-        for unit in thin(labels).unique().tolist():
-            self._why.setdefault(self._root(unit), why)
+        for root in self._roots(thin(labels).unique().tolist()):
+            self._why.setdefault(root, why)
 
     def join(self, one: Labels, other: Labels) -> None:
         """Units at the same place of two values, whose shapes broadcast, are one."""
         pairs = torch.stack([each.flatten() for each in torch.broadcast_tensors(one, other)])
         for left, right in pairs.unique(dim=1).T.tolist():
-            low, high = sorted((self._root(left), self._root(right)))
+            low, high = sorted(self._roots((left, right)))
             if low != high:
                 self._parent[high] = low
                 if high in self._why:
@@ -53,20 +55,26 @@ class Units:
         """The same labels, with one number for what has been joined."""
         small = thin(labels)
         values, places = small.unique(return_inverse=True)
-        roots = torch.tensor([self._root(unit) for unit in values.tolist()], dtype=torch.int64)
+        roots = torch.tensor(self._roots(values.tolist()), dtype=torch.int64)
         return roots[places].reshape(small.shape).expand(labels.shape)
 
-    def why(self, unit: int) -> str | None:
-        return self._why.get(self._root(unit))
+    def whys(self, units: Sequence[int]) -> list[str | None]:
+        """The reason of each unit that stays, None for one that may go."""
+        return [self._why.get(root) for root in self._roots(units)]
 
     def all_stay(self, labels: Labels) -> bool:
-        return all(self.why(unit) is not None for unit in thin(labels).unique().tolist())
+        return self._why.keys() >= set(self._roots(thin(labels).unique().tolist()))
 
-    def _root(self, unit: int) -> int:
-        while self._parent[unit] != unit:
-            self._parent[unit] = self._parent[self._parent[unit]]
-            unit = self._parent[unit]
-        return unit
+    def _roots(self, units: Sequence[int]) -> list[int]:
+        """Of many at once: calls are what following a network costs."""
+        parent, found = self._parent, []
+        for unit in units:
+            root = unit
+            while parent[root] != root:
+                parent[root] = parent[parent[root]]
+                root = parent[root]
+            found.append(root)
+        return found
 
 
 def varying(labels: Labels) -> list[int]:

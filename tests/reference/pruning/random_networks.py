@@ -182,18 +182,21 @@ def network(blocks: list[str], head: str, seed: int = 0) -> nn.Module:
     draws = random.Random(seed)
     torch.manual_seed(seed)
     parts: list[nn.Module] = [conv(INPUTS, 4)]
+    channels = 4
     for name in blocks:
-        parts.append(BLOCKS[name](width(parts), draws))
-    model = nn.Sequential(*parts, HEADS[head](width(parts))).double().eval()
+        parts.append(BLOCKS[name](channels, draws))
+        channels = width(parts[-1], channels)
+    model = nn.Sequential(*parts, HEADS[head](channels)).double().eval()
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point() and tensor.ndim == 1:
             tensor.data.uniform_(0.5, 1.5)
     return model
 
 
-def width(parts: list[nn.Module]) -> int:
+def width(block: nn.Module, channels: int) -> int:
+    """The channels that a block makes of so many."""
     with torch.no_grad():
-        return nn.Sequential(*parts).eval()(torch.zeros(1, INPUTS, SIDE, SIDE)).shape[1]
+        return block.eval()(torch.zeros(1, channels, SIDE, SIDE)).shape[1]
 
 
 def images(count: int = 2, seed: int = 0) -> Tensor:

@@ -38,8 +38,9 @@ class Landscape:
     def __init__(self, seed: int, choices: int = 5, values: int = 4, pairs: float = 0.3) -> None:
         numbers = drawn(seed)
         shape = (choices, values)
-        self.gain = torch.rand(shape, generator=numbers, dtype=torch.float64).cumsum(1)
-        self.pair = pairs * torch.randn(choices - 1, values, values, generator=numbers).double()
+        gain = torch.rand(shape, generator=numbers, dtype=torch.float64).cumsum(1)
+        pair = pairs * torch.randn(choices - 1, values, values, generator=numbers).double()
+        self.gain, self.pair = gain.tolist(), pair.tolist()
         cost = torch.randint(1, 10, shape, generator=numbers).double().cumsum(1)
         names = [f"layer{row}" for row in range(choices)]
         widths = tuple(8 * (place + 1) for place in range(values))
@@ -53,15 +54,15 @@ class Landscape:
 
     def score(self, candidate: Candidate) -> float:
         places = self.space.places(candidate)
-        single = sum(self.gain[row, place].item() for row, place in enumerate(places))
+        single = sum(self.gain[row][place] for row, place in enumerate(places))
         pairs = enumerate(itertools.pairwise(places))
-        joint = sum(self.pair[row][both].item() for row, both in pairs)
+        joint = sum(self.pair[row][left][right] for row, (left, right) in pairs)
         return single + joint
 
     def losses(self) -> dict:
         """Minus the gains, as tables: the landscape without its pairs."""
         return {
-            name: dict(zip(self.costs[name], (-self.gain[row]).tolist(), strict=True))
+            name: dict(zip(self.costs[name], (-gain for gain in self.gain[row]), strict=True))
             for row, name in enumerate(self.costs)
         }
 
