@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization bench-footprint bench-stability
+.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization bench-pruning bench-footprint bench-stability
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -41,6 +41,9 @@ bench-grading: setup ## Grade one class with course, nbgrader and otter, and com
 
 bench-quantization: setup ## Compare reference/quantization with the field's libraries
 	@$(BIN)/python -m bench.quantization
+
+bench-pruning: setup ## Prune the baselines, and compare reference/pruning with the field's libraries
+	@$(BIN)/python -m bench.pruning
 
 bench-footprint: setup ## What published models take in each storage, counted without weights
 	@$(BIN)/python -m bench.footprint
