@@ -96,7 +96,7 @@ def test_stacking_keeps_shapes_and_copies_layers(family, order):
 def test_orders_have_every_layer_as_often_as_it_goes(depth, more):
     for order in (stacked(depth, depth + more), interleaved(depth, depth + more)):
         counts = [order.count(layer) for layer in range(depth)]
-        assert len(order) == depth + more
+        assert sum(counts) == len(order) == depth + more
         assert max(counts) - min(counts) <= 1
     assert stacked(depth, 2 * depth) == (*range(depth), *range(depth))
     assert list(interleaved(depth, depth + more)) == sorted(interleaved(depth, depth + more))
@@ -415,6 +415,14 @@ def test_channels_of_a_slice_are_the_most_active_ones():
         student.blocks[0].first.norm.running_var, teacher.blocks[0].first.norm.running_var[kept]
     )
     assert torch.equal(channel_slice(teacher, images, 0.0)(images[0]), teacher(images[0]))
+
+
+def test_a_channel_that_is_negative_is_as_active_as_a_positive_one():
+    teacher = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 1))
+    with torch.no_grad():
+        teacher[0].weight.copy_(torch.tensor([[-2.0, 0, 0], [1, 0, 0]]))
+    student = channel_slice(teacher, [torch.ones(4, 3)], 0.5)
+    assert student[0].weight.tolist() == [[-2.0, 0, 0]]
 
 
 @pytest.mark.parametrize(
