@@ -26,10 +26,9 @@ command -v setpriv >/dev/null && command -v prlimit >/dev/null || {{
 }}
 python3.11 -m venv "$root/venv"
 cd "$root/source"
-"$root/venv/bin/pip" install -q --upgrade "pip>=24"  # older ones do not resolve these pins
 # PyTorch without CUDA, which is gigabytes and has no device there
-export PIP_EXTRA_INDEX_URL=${{PIP_EXTRA_INDEX_URL-https://download.pytorch.org/whl/cpu}}
-"$root/venv/bin/pip" install -q -c constraints.txt -e .
+pip_options=${{COURSE_PIP_OPTIONS---extra-index-url https://download.pytorch.org/whl/cpu}}
+"$root/venv/bin/pip" install -q $pip_options -c constraints.txt -e .
 export LABKIT_CACHE="$root/cache" COURSE_HIDDEN="$root/hidden"
 "$root/venv/bin/python" -m autograder.gradescope.fetch {number}
 chmod -R a+rX "$root/cache" "$root/source" "$root/venv"
