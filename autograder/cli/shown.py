@@ -1,5 +1,6 @@
 """What the commands show while they work and when they are done."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,17 +25,26 @@ from autograder.lab import Lab
 from autograder.published import Change
 from autograder.records import Check, Outcome
 
+PLACE = re.compile(r"(\d+) of (\d+), ")  # how a class run says where it is
 CHARACTERS = 120  # of what the student would read: enough to know it again
 
 
 @contextmanager
 def progress() -> Iterator[Tell]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as display:
         task = display.add_task("starting", total=None)
 
         def tell(what: str) -> None:
             display.update(task, description=what)
+            if place := PLACE.match(what):
+                display.update(task, completed=int(place[1]) - 1, total=int(place[2]))
             if not display.console.is_terminal:
                 display.console.print(what)
 

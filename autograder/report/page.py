@@ -1,5 +1,6 @@
 """A student's page: what was measured, what it is worth, and what still has to come."""
 
+import ast
 import base64
 import hashlib
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from autograder.files import write_whole
 from autograder.lab import Lab, Metric, Threshold
 from autograder.records import (
     Artefact,
+    Cell,
     CellRun,
     Check,
     Evidence,
@@ -51,6 +53,8 @@ class ArtefactRow:
 @dataclass(frozen=True)
 class ExerciseRow:
     name: str
+    asked: str  # the first line of the contract, from the cell above; empty if it has none
+    read: str  # the cell to look at
     check: Check
     visible: str  # what the visible tests said in the student's process: feedback only
     visible_error: str
@@ -272,10 +276,31 @@ def _take_exercise(name: str, waiting: list[Exercise]) -> Exercise | None:
 
 def _exercise_row(check: Check, exercise: Exercise | None, evidence: Evidence) -> ExerciseRow:
     if exercise is None:
-        return ExerciseRow(check.name, check, "did not run", "")
+        return ExerciseRow(check.name, "", "", check, "did not run", "")
+    asked, read = _asked(exercise, evidence)
     ran = any(run.id == exercise.id for run in evidence.runs.get(exercise.notebook, ()))
     visible = "failed" if exercise.visible_error else "passed" if ran else "did not run"
-    return ExerciseRow(exercise.id, check, visible, exercise.visible_error)
+    return ExerciseRow(exercise.id, asked, read, check, visible, exercise.visible_error)
+
+
+def _asked(exercise: Exercise, evidence: Evidence) -> tuple[str, str]:
+    """The contract's first line and the id of the student's cell before a test."""
+    found = Cell("", "")
+    for cell in next((n.cells for n in evidence.notebooks if n.name == exercise.notebook), ()):
+        if cell.id == exercise.id:
+            break
+        found = cell if cell.of_student else found
+    return _contract(found.source), found.id
+
+
+def _contract(source: str) -> str:
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    documented = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    first = ast.get_docstring(documented[0]) if documented else None
+    return first.splitlines()[0] if first else ""
 
 
 def _failed_cells(runs: Sequence[CellRun]) -> tuple[FailedCell, ...]:

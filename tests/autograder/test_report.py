@@ -27,7 +27,7 @@ from report_samples import (
 from autograder.book.decisions import Decision, now
 from autograder.book.lateness import Lateness
 from autograder.lab import Threshold
-from autograder.records import Exercise, Interval, Measurement, Refusal, Verdict
+from autograder.records import Cell, Exercise, Interval, Measurement, Refusal, Verdict
 from autograder.report import write_class_page, write_report
 from autograder.report.charts import chart
 from autograder.report.page import table_script
@@ -98,6 +98,25 @@ def test_open_and_hand_graded_points_are_stated_apart_from_the_points(tmp_path: 
     assert "of 90 points" in text
     assert "20 points of these still open" in text
     assert "10 points for written answers still to come" in text
+
+
+def test_an_exercise_says_what_was_asked_and_where_to_look(tmp_path: Path) -> None:
+    one = graded()
+    source = 'def scale(x):\n    """The step of a grid.\n\n    Raises ValueError."""\n    return 1'
+    cells = (Cell("scale", source, of_student=True), *one.evidence.notebooks[0].cells)
+    books = (replace(one.evidence.notebooks[0], cells=cells), one.evidence.notebooks[1])
+    found = Sample(replace(one.evidence, notebooks=books), one.verdict)
+    text = Visible(page_of(found, tmp_path)).text
+    assert "scale_test The step of a grid. look at cell scale" in text
+
+
+@pytest.mark.parametrize("source", ["def (", "x = 1", "", "\0", "(" * 10_000, "def f():\n  1"])
+def test_a_cell_without_a_contract_is_no_error(source: str, tmp_path: Path) -> None:
+    one = graded()
+    cells = (Cell("scale", source, of_student=True), *one.evidence.notebooks[0].cells)
+    books = (replace(one.evidence.notebooks[0], cells=cells), one.evidence.notebooks[1])
+    found = Sample(replace(one.evidence, notebooks=books), one.verdict)
+    assert "look at cell scale" in Visible(page_of(found, tmp_path)).text
 
 
 def test_what_people_decided_is_shown_with_who_and_why(tmp_path: Path) -> None:
