@@ -16,8 +16,11 @@ SETUP = """\
 set -euo pipefail
 root=${{AUTOGRADER_ROOT:-/autograder}}
 export DEBIAN_FRONTEND=noninteractive
-if ! python3.11 -c '' 2>/dev/null; then
+# Ubuntu's own Python 3.11 is older than what some pins ask for.
+if ! python3.11 -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null; then
   apt-get update -qq
+  apt-get install -y -qq --no-install-recommends software-properties-common
+  add-apt-repository -y ppa:deadsnakes/ppa
   apt-get install -y -qq --no-install-recommends python3.11 python3.11-venv
 fi
 command -v setpriv >/dev/null && command -v prlimit >/dev/null || {{
