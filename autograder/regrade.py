@@ -15,6 +15,10 @@ from autograder.report import Graded, write_class_page, write_report
 from autograder.verdict import decide
 
 
+class OtherLab(ValueError):
+    """The evidence is not of the lab that was named."""
+
+
 @dataclass(frozen=True)
 class Regrade:
     """What the lab's numbers of today make of the evidence."""
@@ -29,7 +33,7 @@ def regrade(lab: Lab, out: Path) -> Regrade:
 
     Raises:
         FileNotFoundError: there is no evidence in `out`.
-        ValueError: the evidence is of another lab.
+        OtherLab: the evidence is of another lab.
     """
     folder = out / "evidence"
     paths = sorted(folder.glob("*.jsonl"))
@@ -75,7 +79,7 @@ def _read(path: Path, lab: Lab) -> Evidence | Refusal:
         reason = f"{path.name} cannot be read ({error}); `course grade` makes it anew."
         return Refusal(path.stem, reason)
     if found.submission.lab != lab.folder:
-        raise ValueError(
+        raise OtherLab(
             f"{path} is evidence of {found.submission.lab}, expected {lab.folder}; name that lab"
         )
     missing = _unmeasured(found, lab)

@@ -23,7 +23,8 @@ def standing(lab: Lab, out: Path) -> Standing:
     """
     Raises:
         FileNotFoundError: nothing was graded into `out`.
-        ValueError: the evidence is of another lab, or a decision names what the lab does not grade.
+        OtherLab: the evidence is of another lab.
+        BadDecision: a decision names what the lab does not grade, or gives too many points.
         BrokenLog: the log of decisions does not hold together.
     """
     found, decided = regrade(lab, out), decisions.read(out)

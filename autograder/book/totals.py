@@ -20,6 +20,10 @@ from autograder.records import Check, Evidence, HandGraded, Outcome, Verdict
 Source = Literal["grader", "person"]
 
 
+class BadDecision(ValueError):
+    """A decision names nothing that the lab grades, or gives more points than there are."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One check or written answer, with the points that count for it."""
@@ -93,8 +97,7 @@ def total(
 ) -> Total:
     """
     Raises:
-        ValueError: a decision about this student names nothing that the lab grades, or gives more
-            points than there are.
+        BadDecision: about this student.
     """
     own = [each for each in decisions if each.student == student]
     lines = [
@@ -104,7 +107,7 @@ def total(
     known = {line.name for line in lines}
     for each in own:
         if each.about not in known | {""}:
-            raise ValueError(
+            raise BadDecision(
                 f"{each.by} decided on {each.about!r} of {student}, which the lab does not grade; "
                 f"there are {', '.join(sorted(known))}"
             )
@@ -118,7 +121,7 @@ def total_of(
     """The total of one graded submission.
 
     Raises:
-        ValueError: as `total`.
+        BadDecision: as `total`.
     """
     submission = evidence.submission
     late = lateness(lab, submission.student, submission.handed_in_at)
@@ -159,7 +162,7 @@ def _answer(cell: HandGraded, own: Sequence[Decision]) -> Line:
 def _last(own: Sequence[Decision], name: str, of: int, *kinds: str) -> Decision | None:
     found = [each for each in own if each.about == name and each.kind in kinds]
     if found and found[-1].points is not None and found[-1].points > of:
-        raise ValueError(
+        raise BadDecision(
             f"{found[-1].by} gave {found[-1].points:g} points for {name} of {found[-1].student}, "
             f"which is worth {of}"
         )

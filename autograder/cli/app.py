@@ -13,11 +13,13 @@ from rich.markup import escape
 from autograder import new_lab, notebook, registry, release
 from autograder.book.decisions import BrokenLog
 from autograder.book.export import CannotExport
+from autograder.book.totals import BadDecision
 from autograder.collecting.collect import CannotCollect
 from autograder.collecting.receipts import BrokenReceipts
 from autograder.files import AlreadyGrading
 from autograder.gradebook.sync import NoGradebook
 from autograder.lab import Lab
+from autograder.regrade import OtherLab
 from autograder.runners.runner import NoRunner
 from autograder.samples import SampleError
 from autograder.student import cli as student
@@ -27,11 +29,13 @@ SOURCE, RELEASE, SAMPLES = Path("source"), Path("release"), Path("samples")
 EXPECTED = (
     *student.EXPECTED,
     AlreadyGrading,
+    BadDecision,
     BrokenLog,
     BrokenReceipts,
     CannotCollect,
     CannotExport,
     NoGradebook,
+    OtherLab,
     NoRunner,
     SampleError,
     registry.RegistryError,
