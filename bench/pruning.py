@@ -1,12 +1,13 @@
 """This project's pruners: how far they get on the baselines, and beside those of the field.
 
-    python -m bench.pruning [resnet bert vit sparse peers] [--json] [--quick]
+    python -m bench.pruning [resnet bert sparse peers search vit] [--json] [--quick]
 
     resnet    channels of resnet_cifar10
     bert      heads, neurons, layers and width of bert_movie_reviews
-    vit       heads, neurons and layers of vit_cifar10
     sparse    bert_movie_reviews with a tenth of its linear weights
     peers     resnet_cifar10 by torch-pruning, nni and torch.nn.utils.prune, at equal budgets
+    search    strategies of ours and of nni on a space whose best is known
+    vit       heads, neurons and layers of vit_cifar10
 
 Validation chooses; the test part is asked once about each finished network. Speed is ONNX Runtime's
 on one thread, in interleaved pairs. --quick runs everything on a handful of examples, to see that
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.pruning_peers import peers_part
+from bench.pruning_search import search_part
 from bench.pruning_sparse import sparse_part
 from bench.pruning_structured import Row, bert_part, resnet_part, vit_part
 from bench.pruning_tuning import FULL, QUICK
@@ -28,6 +30,7 @@ PARTS = {
     "bert": bert_part,
     "sparse": sparse_part,
     "peers": peers_part,
+    "search": search_part,
     "vit": vit_part,
 }
 

@@ -51,7 +51,7 @@ METHODS = {  # what is asked, how much of it, and who has it
     "magnitude, overall": (0.9, (OURS, "torch.nn.utils.prune")),
     "magnitude, by layer": (0.9, (OURS, "torch.nn.utils.prune", "nni")),
 }
-EPOCHS, ROWS = 1, 5_000  # of the fine-tuning, which is short: it compares
+EPOCHS, ROWS = 1, 10_000  # of the fine-tuning, which is short: it compares
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Plan:
     epochs: int
 
 
-RESNET_BUDGETS = ((0.4, 3), (0.25, 3))  # share of the MACs that may stay, and epochs
+RESNET_BUDGETS = ((0.4, 4), (0.3, 4))  # share of the MACs that may stay, and epochs
 VIT_PLANS = (
     Plan("heads and neurons", 1 / 3, 0.5, 0, 0, 3),
     Plan("heads, neurons, layers", 1 / 3, 0.5, 2, 0, 4),

@@ -6,8 +6,8 @@ labkit.training: the epoch that is best on validation wins. The loss is
     share T^2 KL(dense model | pruned model)  +  (1 - share) cross-entropy
 
 on the same inputs for both, mirrored and cropped alike (Hinton et al., 2015, arXiv:1503.02531); for
-texts, which are never changed, the dense model answers once. Images are the first ROWS of the
-training part. The test part is asked once, about a network that is finished.
+texts, which are never changed, the dense model answers once. The test part is asked once, about a
+network that is finished.
 """
 
 import copy
@@ -49,7 +49,6 @@ ADAMW = TrainingConfig(
 VIT = replace(ADAMW, batch_size=128, learning_rate=6e-4, weight_decay=0.05)
 TRAINING = {"resnet_cifar10": SGD, "bert_movie_reviews": ADAMW, "vit_cifar10": VIT}
 SHARE, TEMPERATURE = 0.7, 2.0
-ROWS = 20_000  # of training images; there are fewer texts
 IMAGES_AT_ONCE, TEXTS_AT_ONCE = 16, 8  # of a timed call
 
 
@@ -156,11 +155,9 @@ def subject(name: str, budget: Budget) -> Subject:
     study = RECIPES[name].study()
     task = study.task
     assert isinstance(task, ImageClassification | TextClassification)
-    task = replace(
-        task,
-        train=_first(task.train, budget.rows or ROWS),
-        validation=_first(task.validation, budget.rows or ROWS),
-    )
+    if budget.rows is not None:
+        train, validation = (_first(each, budget.rows) for each in (task.train, task.validation))
+        task = replace(task, train=train, validation=validation)
     told = text_logits(dense, task.train) if isinstance(task, TextClassification) else None
     return Subject(name, dense, study, Taught(task, dense, told), budget)
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.pruning_peers import HERE, METHODS, OURS, PEERS, SCRIPTS, Pruned, read, write
+from bench.pruning_search import PRICE, landscape
 from bench.pruning_sparse import SPARSITY, Rising, schedule_for, stored
 from bench.pruning_tuning import ADAMW, QUICK, SHARE, TEMPERATURE, Subject, Taught, batches
 from labkit import baselines
@@ -150,3 +151,14 @@ def _halved(model):
     graph = dependency_graph(model, torch.zeros(1, 3, 32, 32))
     units = {name: torch.arange(group.size) % 2 == 0 for name, group in graph.groups.items()}
     return remove(model, graph, units)
+
+
+def test_the_landscape_of_the_searches_has_a_best_within_the_budget(resnet):
+    found = landscape(resnet)
+    priced = found.priced()
+    assert found.space.size == len(found.scores) == 4096
+    assert found.told(found.space.smallest) == found.scores[found.space.smallest]
+    assert found.told(found.space.largest) < found.scores[found.space.largest] == 0
+    assert priced.space.fits(priced.space.largest)
+    assert priced.scores[priced.space.largest] == pytest.approx(-PRICE, rel=1e-9)
+    assert priced.scores[priced.space.smallest] < priced.best > -PRICE
