@@ -29,9 +29,9 @@ from bench.pruning_structured import CALIBRATION, Row, sizes
 from bench.pruning_tuning import Budget, Subject, batches, subject
 from labkit import footprint
 from labkit.baselines.resnet_cifar10 import RECIPE
-from labkit.models import ResNet, ResNetSpec
 from reference.pruning.masked_training import masked_training
 from reference.pruning.structured.graph import dependency_graph
+from reference.pruning.structured.pruned_state import with_pruned_state
 from reference.pruning.structured.remove import remove
 from reference.pruning.weights import apply_masks_
 
@@ -122,7 +122,8 @@ def read(of: Subject, folder: Path) -> Pruned:
     """A network of the given shapes; or the dense one under masks. Masks that keep or remove whole
     rows speak of channels, which are removed."""
     if (folder / "network.safetensors").is_file():
-        return Pruned(shaped(load_file(folder / "network.safetensors")), {})
+        state = load_file(folder / "network.safetensors")
+        return Pruned(with_pruned_state(of.dense, state), {})
     masks = {name: each.bool() for name, each in load_file(folder / "masks.safetensors").items()}
     rows = {name: each.flatten(1) for name, each in masks.items()}
     if all(torch.equal(each.any(1), each.all(1)) for each in rows.values()):
@@ -137,26 +138,6 @@ def _without(of: Subject, kept: dict[str, Tensor]) -> nn.Module:
     makers = {name: group.makers[0] for name, group in graph.groups.items()}
     units = {name: kept[each.tensor][each.indices[:, 0]] for name, each in makers.items()}
     return remove(of.dense, graph, units)
-
-
-def shaped(state: dict[str, Tensor]) -> nn.Module:
-    """labkit's ResNet with the sizes that a state has, and the state."""
-    spec = RECIPE.spec
-    assert isinstance(spec, ResNetSpec)
-    model = ResNet(spec)
-    for name, module in model.named_modules():
-        for child, old in (*module._parameters.items(), *module._buffers.items()):
-            if old is not None:
-                value = state[f"{name}.{child}"]
-                new = nn.Parameter(value) if isinstance(old, nn.Parameter) else value
-                setattr(module, child, new)
-        if isinstance(module, nn.Conv2d):
-            module.out_channels, module.in_channels = module.weight.shape[:2]
-        elif isinstance(module, nn.BatchNorm2d):
-            module.num_features = len(module.weight)
-        elif isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
-    return model.eval()
 
 
 def quality(of: Subject, pruned: Pruned) -> Row:
