@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import secrets
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCK = ".lock"
@@ -32,6 +34,19 @@ def write_whole(text: str, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def secret_at(path: Path, count: int) -> bytes:
+    """A secret of so many bytes, for us alone; made on first use, whole or not."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # 0600
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(count))
+        with suppress(FileExistsError):  # another process was first
+            os.link(partial, path)
+        Path(partial).unlink()
+    return path.read_bytes()
 
 
 def sweep(folder: Path) -> None:

@@ -8,17 +8,15 @@ or handed in again, meets the same draws, so a crash or a second try buys no bet
 import hashlib
 import hmac
 import json
-import os
 import random
-import secrets
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from autograder.files import secret_at
 from labkit import draws
 
 SECRET_BYTES = 32
@@ -27,16 +25,7 @@ SECRET_FILE = "secret"
 
 def secret_of(out: Path) -> bytes:
     """The secret of the class run whose results lie in `out`; made on first use, whole or not."""
-    path = out / SECRET_FILE
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=out, prefix=f".{SECRET_FILE}-")  # mode 0600
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_BYTES))
-        with suppress(FileExistsError):  # another grader of the same class was first
-            os.link(partial, path)
-        Path(partial).unlink()
-    return path.read_bytes()
+    return secret_at(out / SECRET_FILE, SECRET_BYTES)
 
 
 def seed_for(secret: bytes, *place: str) -> int:

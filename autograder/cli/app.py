@@ -2,13 +2,11 @@
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from autograder import new_lab, notebook, registry, release
 from autograder.book.decisions import BrokenLog
@@ -83,10 +81,4 @@ def find_lab(name: str) -> Lab:
 def main() -> None:
     """Bad input is one paragraph and an exit code; --debug shows the traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        app()
-    except EXPECTED as error:
-        if os.environ.get("COURSE_DEBUG") == "1":
-            raise
-        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
-        sys.exit(1)
+    student.ended(app, EXPECTED)

@@ -54,13 +54,7 @@ def progress() -> Iterator[Tell]:
 @contextmanager
 def counting(total: int) -> Iterator[Callable[[str], None]]:
     """Progress on stderr with the time left; what it yields is called when one more is done."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as display:
+    with _counted() as display:
         task = display.add_task("starting", total=total)
 
         def done(what: str) -> None:
@@ -74,17 +68,21 @@ def counting(total: int) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def counting_to() -> Iterator[Callable[[int, int, str], None]]:
     """The same for work that says itself how much of it there is: (done, of, what)."""
+    with _counted() as display:
+        task = display.add_task("starting", total=None)
+        yield lambda done, of, what: display.update(
+            task, completed=done, total=of, description=what
+        )
+
+
+def _counted() -> Progress:
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task("starting", total=None)
-        yield lambda done, of, what: display.update(
-            task, completed=done, total=of, description=what
-        )
+    return Progress(*columns, console=Console(stderr=True))
 
 
 def show(lab: Lab, result: ClassResult) -> None:

@@ -9,14 +9,12 @@ import hashlib
 import hmac
 import json
 import os
-import secrets
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from autograder.files import secret_at
 from autograder.records import Finding, Submission
 
 FILE, KEY = ".receipts.jsonl", ".key"
@@ -51,16 +49,7 @@ _ADAPTER = TypeAdapter(Receipt)
 
 def key_of(folder: Path) -> bytes:
     """The course's key for what is collected into `folder`; made on first use, for us alone."""
-    path = folder / KEY
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=folder, prefix=f"{KEY}-")  # mode 0600
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-        with suppress(FileExistsError):  # another process was first
-            os.link(partial, path)
-        Path(partial).unlink()
-    return path.read_bytes()
+    return secret_at(folder / KEY, KEY_BYTES)
 
 
 def sealed(receipt: Receipt, key: bytes) -> Receipt:

@@ -142,9 +142,14 @@ def main() -> None:
         help="Try a lab, and hand it in.",
     )
     add_to(app)
+    ended(app, EXPECTED)
+
+
+def ended(app: typer.Typer, expected: tuple[type[Exception], ...]) -> None:
+    """Run the command. What is expected to go wrong is one paragraph and an exit code."""
     try:
         app()
-    except EXPECTED as error:
+    except expected as error:
         if os.environ.get("COURSE_DEBUG") == "1":
             raise
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False)
