@@ -15,9 +15,10 @@ Left out  The second-order term of 2019, which they report to add little over th
 Read      derivatives.py first; mean (g w)^2 is w^2 times the Fisher diagonal of obd.py.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from reference.pruning.gradient.derivatives import LossOf, Named, mean_of, scored_weights, telling
@@ -32,12 +33,7 @@ def squared_taylor_scores(
     Raises:
         ValueError: nothing to score, no batch, gradients that are not finite or all zero.
     """
-    weights = scored_weights(model, spared)
-
-    def term(name: str, gradient: Tensor) -> Tensor:
-        return (gradient * weights[name].detach()).square()
-
-    return telling(mean_of(model, weights, batches, loss_of, term))
+    return _mean_products(model, batches, loss_of, spared, torch.square)
 
 
 def absolute_taylor_scores(
@@ -48,12 +44,7 @@ def absolute_taylor_scores(
     Raises:
         ValueError: as `squared_taylor_scores`.
     """
-    weights = scored_weights(model, spared)
-
-    def term(name: str, gradient: Tensor) -> Tensor:
-        return (gradient * weights[name].detach()).abs()
-
-    return telling(mean_of(model, weights, batches, loss_of, term))
+    return _mean_products(model, batches, loss_of, spared, torch.abs)
 
 
 def output_taylor_scores(
@@ -69,5 +60,20 @@ def output_taylor_scores(
     def term(name: str, gradient: Tensor) -> Tensor:
         product = gradient * weights[name].detach()
         return matrix(layer_of(model, name), product).sum(1).square()
+
+    return telling(mean_of(model, weights, batches, loss_of, term))
+
+
+def _mean_products(
+    model: nn.Module,
+    batches: Sequence[Any],
+    loss_of: LossOf,
+    spared: Collection[str],
+    of: Callable[[Tensor], Tensor],
+) -> Named:
+    weights = scored_weights(model, spared)
+
+    def term(name: str, gradient: Tensor) -> Tensor:
+        return of(gradient * weights[name].detach())
 
     return telling(mean_of(model, weights, batches, loss_of, term))

@@ -36,8 +36,11 @@ def followed(model: nn.Module, example: walk.Batch) -> Following:
 
     Raises:
         ValueError: an operation without a rule meets channels that could be removed, or their
-            values decide what happens next; it is named, with the module that it is in.
+            values decide what happens next; it is named, with the module that it is in. An example
+            that is empty.
     """
+    if not all(each.numel() for each in tensors_in(example)):
+        raise ValueError("channels are followed on an example; expected at least one, got none")
     following = Following(model)
     with (
         walk.evaluating(model),

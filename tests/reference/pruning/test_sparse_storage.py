@@ -161,10 +161,10 @@ def test_the_first_place_is_the_lowest_bit_and_rows_begin_at_bytes():
 
 
 def test_a_place_of_two_of_four_is_two_bits_in_the_order_of_columns():
-    dense = torch.tensor([[0, 5.0, 0, 6, 7, 0, 0, 0]])
+    dense = torch.tensor([[0, 5.0, 0, 6, 0, 0, 7, 0]])
     stored = to_two_of_four(dense)
-    assert stored.values.tolist() == [[5, 6, 7, 0]]
-    assert stored.places.tolist() == [[0b01_00_11_01]]  # columns 1, 3; 0 and the first free one
+    assert stored.values.tolist() == [[5, 6, 0, 7]]
+    assert stored.places.tolist() == [[0b10_00_11_01]]  # columns 1 and 3; the first free one and 2
 
 
 def test_a_gap_beyond_the_bits_has_a_filler():

@@ -239,3 +239,9 @@ def test_the_network_is_as_it_was_after_a_refusal():
         dependency_graph(model, images().float())
     assert model.training
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("example", [torch.ones(0, 3, 4, 4), {"x": torch.ones(0, 3, 4, 4)}])
+def test_an_empty_example_is_refused(example):
+    with pytest.raises(ValueError, match="expected at least one, got none"):
+        dependency_graph(nn.Conv2d(3, 4, 1), example)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_networks import BLOCKS, images, network
+from random_networks import BLOCKS, conv, images, network
+from torch import nn
 
 from labkit.models import ResNetSpec, build
 from reference.pruning.schedules import Schedule, cubic, linear
@@ -48,18 +49,29 @@ def test_many_rounds_remove_as_many_as_one(choose, blocks, rounds, curve, last):
 
 
 def test_a_grouped_convolution_that_became_depthwise_keeps_its_channels():
-    model = network(["grouped", "conv"], "mean")
-    found = iterative_removal(model, images(), (0.5, 0.6, 0.7, 0.8), filter_norms, nothing)
-    assert [each.model[1][1].groups for each in found] == [2, 2, 2, 2]
-    assert [each.model[1][1].in_channels for each in found] == [2, 2, 2, 2]
-    assert found[-1].model[2][0].out_channels < found[0].model[2][0].out_channels
-    graph = dependency_graph(model, images())
-    assert close(found[-1].model(images()), remove(model, graph, found[-1].masks)(images()))
+    model = nn.Sequential(
+        conv(3, 4), nn.Conv2d(4, 12, 3, groups=2), conv(12, 8), nn.Flatten(), nn.Linear(32, 2)
+    )
+    model, x = model.double().eval(), images()
+    found = iterative_removal(model, x, (0.5, 0.9), filter_norms, nothing)
+    grouped = [each.model[1] for each in found]
+    assert [each.groups for each in grouped] == [2, 2]
+    assert [(each.in_channels, each.out_channels) for each in grouped] == [(2, 6), (2, 6)]
+    assert [each.model[2][0].out_channels for each in found] == [4, 1]
+    assert found[1].masks["1.weight"].sum() == 3  # of 6 units, each a channel of either group
+    graph = dependency_graph(model, x)
+    assert close(found[1].model(x), remove(model, graph, found[1].masks)(x))
 
 
-def test_what_is_gone_stays_gone_and_every_round_is_that_much_smaller():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_gone_stays_gone_and_every_round_is_that_much_smaller(sign):
+    """Scores below zero, too, bring nothing back."""
     model, x = network(["residual", "concat", "grouped"], "flatten"), images()
-    found = iterative_removal(model, x, (0.2, 0.4, 0.6), filter_norms, nothing)
+
+    def score(net, graph):
+        return {name: sign * each for name, each in filter_norms(net, graph).items()}
+
+    found = iterative_removal(model, x, (0.2, 0.4, 0.6), score, nothing)
     for before, after in itertools.pairwise(found):
         assert all((after.masks[name] <= before.masks[name]).all() for name in after.masks)
         assert size(after.model) < size(before.model)
@@ -71,8 +83,8 @@ def test_what_is_gone_stays_gone_and_every_round_is_that_much_smaller():
 def test_scores_that_do_not_follow_what_else_goes_end_at_the_network_of_one_step(choose):
     model, x = build(ResNetSpec(width=8)).eval(), torch.randn(2, 3, 16, 16)
     for each in model.modules():
-        if isinstance(each, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(each.weight)
+        if isinstance(each, nn.BatchNorm2d):
+            nn.init.uniform_(each.weight)
     found = iterative_removal(model, x, (0.1, 0.3, 0.5), norm_scales, nothing, choose)
     graph = dependency_graph(model, x)
     masks = choose(graph, norm_scales(model, graph), 0.5)
