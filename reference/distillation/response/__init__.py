@@ -1,0 +1,1 @@
+"""Response: the student learns from what the teacher answers."""
