@@ -28,14 +28,15 @@ class _TooLong(Exception):
     """A file has more bytes than it had when it was looked at, and than the lab allows."""
 
 
-def seal(path: Path, lab: Lab, vault: Path) -> Submission | Refusal:
+def seal(path: Path, lab: Lab, vault: Path, student: str = "") -> Submission | Refusal:
     """Copy a submission's files into the vault, file by file and within the lab's limits.
 
     Args:
-        path: a folder, or a zip file; its name without `.zip` is the student's.
+        path: a folder, or a zip file.
         vault: where the private copy is made, in a folder of the student's name.
+        student: whose it is; if empty, the path's name without `.zip`.
     """
-    student = student_of(path)
+    student = student or student_of(path)
     if not STUDENT.fullmatch(student):
         reason = f"{shown(student)!r} cannot be a student's name; use letters, digits and any of "
         return Refusal(student, reason + "._@+-, a letter or digit first, 100 at most")

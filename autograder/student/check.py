@@ -109,7 +109,7 @@ def _evidence(
 
 
 def _sealed(lab: Lab, folder: Path, work: Path) -> Submission:
-    sealed = seal(folder, lab, work / "sealed")
+    sealed = seal(folder.absolute(), lab, work / "sealed", student="you")
     if isinstance(sealed, Submission):
         return sealed
     raise CannotCheck(sealed.reason)

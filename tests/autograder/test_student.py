@@ -61,6 +61,12 @@ def test_what_is_unsolved_solved_and_wrong_is_told_apart(released: Path) -> None
     assert all("NotImplementedError" in found[name][1] for name in others)
 
 
+def test_the_folder_may_be_called_anything(released: Path) -> None:
+    _write(released, SOLVED)
+    renamed = released.rename(released.with_name("my lab (copy) é"))
+    assert _checked(renamed)["test-twice"] == (True, "")
+
+
 def test_an_editors_new_cell_ids_change_nothing(released: Path) -> None:
     _write(released, SOLVED)
     path = released / f"{NAME}.ipynb"
@@ -128,6 +134,8 @@ def test_both_commands_find_the_lab_by_its_notebooks(
     assert done.exit_code == 0, done.output
     assert "visible tests pass" in done.output
     monkeypatch.chdir(released)
+    done = CliRunner().invoke(app.app, ["check", f"{NAME}.ipynb"])
+    assert done.exit_code == 0, done.output
     done = CliRunner().invoke(app.app, ["submit", "--to", str(tmp_path / "x.zip")])
     assert done.exit_code == 0 and "sha256" in done.output
     done = CliRunner().invoke(app.app, ["check", str(tmp_path)])
