@@ -4,9 +4,10 @@ Each library runs in a process of its own (bench/peers), and gives back a smalle
 From there on nothing differs: the same fine-tuning on the same images in the same order, the same
 measurements. Where two libraries give back the same network, to the bit, it is fine-tuned once.
 
-    filter norms, Taylor     half of the channels of every group: the same shapes for everybody
-    Taylor, overall          channels of all groups compared, to a quarter of the MACs
-    magnitude                nine of ten weights, of all layers together or of each
+    norms, Taylor      half of the channels of every group: the same shapes for everybody. Norms are
+                       L1 of filters, or L2 of groups: filters, what reads them, and their norms
+    Taylor, overall    channels of all groups compared, to a quarter of the MACs
+    magnitude          nine of ten weights, of all layers together or of each
 """
 
 import json
@@ -45,7 +46,8 @@ SCRIPTS = {
 }
 HERE = (OURS, "torch.nn.utils.prune")  # run in this project's environment
 METHODS = {  # what is asked, how much of it, and who has it
-    "filter norms": (0.5, (OURS, "torch-pruning", "nni")),
+    "filter norms": (0.5, (OURS, "nni")),
+    "group norms": (0.5, (OURS, "torch-pruning")),
     "Taylor": (0.5, (OURS, "torch-pruning", "nni")),
     "Taylor, overall": (0.25, (OURS, "torch-pruning")),
     "magnitude, overall": (0.9, (OURS, "torch.nn.utils.prune")),
@@ -84,9 +86,10 @@ def peers_part(budget: Budget) -> Iterator[Row]:
                 pruned = read(of, Path(name))
             first.setdefault(OURS, said["seconds"])
             times = {"seconds": said["seconds"], "to ours": said["seconds"] / first[OURS]}
-            if pruned.digest not in known:
-                known[pruned.digest] = quality(of, pruned)
-            yield {**row, **times, **known[pruned.digest]}
+            digest = pruned.digest  # before the network is trained
+            if digest not in known:
+                known[digest] = quality(of, pruned)
+            yield {**row, **times, **known[digest]}
 
 
 def asked(library: str, method: str, share: float, of: Subject, folder: Path) -> dict:

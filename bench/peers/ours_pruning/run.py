@@ -1,6 +1,7 @@
 """This project's own pruners, asked as the peers are."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,21 +16,24 @@ from reference.pruning.masks import global_masks, layer_masks
 from reference.pruning.structured.channels import by_group, overall, within_budget
 from reference.pruning.structured.costs import costs
 from reference.pruning.structured.graph import dependency_graph
-from reference.pruning.structured.importance import filter_norms, normalised
+from reference.pruning.structured.groups import Graph
+from reference.pruning.structured.importance import Scores, filter_norms, group_norms, normalised
 from reference.pruning.structured.importance_taylor import gate_scores
 from reference.pruning.structured.remove import remove
+
+Criterion = Callable[[torch.nn.Module, Graph], Scores]
 
 
 def loss_of(model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
 
 
-def norm(task: PruningTask) -> Prune:
+def norm(criterion: Criterion, task: PruningTask) -> Prune:
     model, example = task.network(), task.seen()[0][0][:2]
 
     def prune() -> Pruned:
         graph = dependency_graph(model, example)
-        masks = by_group(graph, filter_norms(model, graph), task.share)
+        masks = by_group(graph, criterion(model, graph), task.share)
         return Pruned("network", remove(model, graph, masks).state_dict())
 
     return prune
@@ -80,7 +84,8 @@ if __name__ == "__main__":
     answer(
         "compression-course",
         {
-            "filter norms": norm,
+            "filter norms": partial(norm, filter_norms),
+            "group norms": partial(norm, group_norms),
             "Taylor": taylor,
             "Taylor, overall": taylor_overall,
             "magnitude, overall": magnitude,

@@ -1,4 +1,4 @@
-"""torch-pruning 1.6: channels of a ResNet by L1 norms and by Taylor importance.
+"""torch-pruning 1.6: channels of a ResNet by the L2 norms of groups and by Taylor importance.
 
 Its Taylor criterion is |w g| summed over the weights of a whole group, g of the mean loss.
 """
@@ -35,7 +35,7 @@ def norm(task: PruningTask) -> Prune:
     model, example = task.network(), task.seen()[0][0][:2]
 
     def prune() -> Pruned:
-        importance = tp.importance.GroupMagnitudeImportance(p=1)
+        importance = tp.importance.GroupMagnitudeImportance(p=2)
         pruner(model, example, importance, pruning_ratio=task.share).step()
         return Pruned("network", model.state_dict())
 
@@ -80,5 +80,5 @@ def taylor_overall(task: PruningTask) -> Prune:
 if __name__ == "__main__":
     answer(
         "torch-pruning",
-        {"filter norms": norm, "Taylor": taylor, "Taylor, overall": taylor_overall},
+        {"group norms": norm, "Taylor": taylor, "Taylor, overall": taylor_overall},
     )
