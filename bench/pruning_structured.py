@@ -55,7 +55,7 @@ class Plan:
     epochs: int
 
 
-RESNET_BUDGETS = ((0.4, 4), (0.3, 4))  # share of the MACs that may stay, and epochs
+RESNET_BUDGETS = ((0.4, 3), (0.3, 3))  # share of the MACs that may stay, and epochs
 VIT_PLANS = (
     Plan("heads and neurons", 1 / 3, 0.5, 0, 0, 3),
     Plan("heads, neurons, layers", 1 / 3, 0.5, 2, 0, 4),
@@ -88,7 +88,7 @@ def _channels(of: Subject, share: float) -> tuple[str, nn.Module]:
     seen = batches(of, *CALIBRATION)
     example = without_labels(seen[0])
     graph = dependency_graph(of.dense, example)
-    scores = normalised(gate_scores(of.dense, graph, seen, loss_of), by="mean")
+    scores = normalised(gate_scores(of.dense, graph, seen, loss_of, "norms"), by="mean")
     cost = lambda masks: float(costs(remove(of.dense, graph, masks), example).macs)  # noqa: E731
     masks = channels.within_budget(
         partial(channels.overall, graph, scores, multiple=MULTIPLE),

@@ -44,7 +44,7 @@ def taylor(task: PruningTask) -> Prune:
 
     def prune() -> Pruned:
         graph = dependency_graph(model, seen[0][0][:2])
-        masks = by_group(graph, gate_scores(model, graph, seen, loss_of), task.share)
+        masks = by_group(graph, gate_scores(model, graph, seen, loss_of, "norms"), task.share)
         return Pruned("network", remove(model, graph, masks).state_dict())
 
     return prune
@@ -56,7 +56,7 @@ def taylor_overall(task: PruningTask) -> Prune:
 
     def prune() -> Pruned:
         graph = dependency_graph(model, example)
-        scores = normalised(gate_scores(model, graph, seen, loss_of), by="mean")
+        scores = normalised(gate_scores(model, graph, seen, loss_of, "norms"), by="mean")
         cost = lambda masks: float(costs(remove(model, graph, masks), example).macs)  # noqa: E731
         budget = task.share * costs(model, example).macs
         masks = within_budget(partial(overall, graph, scores), cost, budget)
