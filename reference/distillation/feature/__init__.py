@@ -1,0 +1,1 @@
+"""What the layers of a teacher say, and losses that a student's layers learn it by."""
