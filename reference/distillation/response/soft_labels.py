@@ -8,7 +8,7 @@ large enough to be learnt from. Of student logits z and teacher logits v, for ea
     soft_cross_entropy     T^2 H(p, q) = T^2 (KL(p || q) + H(p)): the same gradient
     jensen_shannon         T^2 (KL(p || m) + KL(q || m)) / 2            m = (p + q) / 2
     total_variation        T sum |p - q| / 2
-    logit_mse              mean_c (z_c - v_c)^2
+    logit_mse              T^2 mean_c (z_c / T - v_c / T)^2 = mean_c (z_c - v_c)^2, whatever T
 
 As T grows, p - 1/N falls as 1 / T, and a divergence of second order as 1 / T^2. The factors hold
 the gradients where they are, so that T can be changed without weighing anew. In the limit, with
@@ -28,6 +28,7 @@ Read      mixing.py, which adds the labels.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -42,6 +43,7 @@ Logits = Float[Tensor, "*positions classes"]
 AsMany = Float[Tensor, "..."]  # the same shape
 Scalar = Float[Tensor, ""]
 Temperature = float | Float[Tensor, "*positions"]  # one for all, or one for each
+Divergence = Callable[[Tensor, Tensor, float], Tensor]  # student, teacher, temperature -> scalar
 
 
 class Learnt(NamedTuple):
@@ -61,7 +63,7 @@ def learnt(student: Outputs, teacher: Outputs | None, batch: Batch) -> Learnt:
     if teacher is None:
         raise ValueError("soft labels need a teacher, got none")
     for who, outputs in (("student", student), ("teacher", teacher)):
-        _check_labels(outputs.logits, batch.labels, who)
+        check_labels(outputs.logits, batch.labels, who)
     kept = batch.labels != IGNORED
     return Learnt(student.logits[kept], teacher.logits[kept], batch.labels[kept])
 
@@ -72,7 +74,7 @@ def hard_loss(logits: Logits, labels: Int[Tensor, "*positions"]) -> Scalar:
     Raises:
         ValueError: shapes disagree, or every label is IGNORED.
     """
-    _check_labels(logits, labels, "student")
+    check_labels(logits, labels, "student")
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
 
 
@@ -103,10 +105,10 @@ def total_variation(student: Logits, teacher: AsMany, temperature: Temperature =
     return _mean(temperature, 1, (v.softmax(-1) - z.softmax(-1)).abs().sum(-1) / 2)
 
 
-def logit_mse(student: Logits, teacher: AsMany) -> Scalar:
-    """mean_c (z_c - v_c)^2. Raises ValueError: shapes disagree, or there is no position."""
-    z, v = _tempered(student, teacher, 1.0)
-    return F.mse_loss(z, v)
+def logit_mse(student: Logits, teacher: AsMany, temperature: Temperature = 1.0) -> Scalar:
+    """mean_c (z_c - v_c)^2, whatever T. Raises ValueError: as `soft_divergence`."""
+    z, v = _tempered(student, teacher, temperature)
+    return _mean(temperature, 2, (z - v).square().mean(-1))
 
 
 def _tempered(student: Tensor, teacher: Tensor, temperature: Temperature) -> tuple[Tensor, Tensor]:
@@ -134,7 +136,7 @@ def _check_temperature(lowest: float) -> None:
         raise ValueError(f"a temperature must be positive and finite, got {lowest}")
 
 
-def _check_labels(logits: Tensor, labels: Tensor, who: str) -> None:
+def check_labels(logits: Tensor, labels: Tensor, who: str) -> None:
     if logits.shape[:-1] != labels.shape:
         shapes = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
         raise ValueError(f"every logits of the {who} need one label, got shapes {shapes}")
