@@ -1,0 +1,1 @@
+"""Several teachers: their answers are one tensor, whose first axis is the teacher."""
