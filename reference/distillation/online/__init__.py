@@ -1,0 +1,1 @@
+"""Online distillation: networks that are trained together teach each other."""
