@@ -94,6 +94,7 @@ class WordLevel:
         z, v, labels = learnt(student, teacher, batch)
         soft = self.temperature**2 * forward_kl(z / self.temperature, v / self.temperature)
         hard = F.cross_entropy(z, labels, reduction="none")
-        losses = torch.zeros_like(batch.labels, dtype=z.dtype)
-        losses[batch.labels != IGNORED] = (1 - self.alpha) * hard + self.alpha * soft
+        each = (1 - self.alpha) * hard + self.alpha * soft
+        losses = torch.zeros_like(batch.labels, dtype=each.dtype)
+        losses[batch.labels != IGNORED] = each
         return self.mean(losses, batch.labels)

@@ -68,7 +68,7 @@ def learnt(student: Outputs, teacher: Outputs | None, batch: Batch) -> Learnt:
     return Learnt(student.logits[kept], teacher.logits[kept], batch.labels[kept])
 
 
-def hard_loss(logits: Logits, labels: Int[Tensor, "*positions"]) -> Scalar:
+def hard_loss(logits: Logits, labels: Int[Tensor, "..."]) -> Scalar:
     """Cross-entropy with the labels, the mean over those that are not IGNORED.
 
     Raises:

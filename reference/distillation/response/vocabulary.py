@@ -59,7 +59,9 @@ def lumped(
 ) -> Float[Tensor, "*positions bins"]:
     """Logits of the kept tokens, then of one bin for all others: -inf where there are none."""
     others = logits.index_fill(-1, kept.to(logits.device), -math.inf)
-    return torch.cat([logits[..., kept], others.logsumexp(-1, keepdim=True)], -1)
+    empty = others.amax(-1, keepdim=True) == -math.inf  # where logsumexp has no gradient
+    rest = others.masked_fill(empty, 0).logsumexp(-1, keepdim=True).masked_fill(empty, -math.inf)
+    return torch.cat([logits[..., kept], rest], -1)
 
 
 def comparable(
