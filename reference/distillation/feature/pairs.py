@@ -6,8 +6,8 @@
 Losses of features differ by orders of magnitude from each other and from a cross-entropy. Balanced,
 every term begins at its weight, and a weight says the same for all of them.
 
-Source    Weights by hand: Tian, Krishnan, Isola, ICLR 2020, arXiv:1910.10699, appendix, who list
-          one for each of thirteen losses (0.02 to 30000). By the first value: Chen et al.,
+Source    Weights by hand: Tian, Krishnan, Isola, ICLR 2020, arXiv:1910.10699, whose appendix lists
+          one for each loss compared, from 0.02 to 30000. By the first value: Chen et al.,
           "GradNorm", ICML 2018, arXiv:1711.02257, which compares losses to their first values.
 Left out  Weights that are learnt (GradNorm; Kendall et al. 2018, arXiv:1705.07115).
 Read      regressors.py first; ../loop.py for what an objective is.

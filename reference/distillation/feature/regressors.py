@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from reference.distillation.loop import Taps
 from reference.distillation.outputs import Inputs, taught
 
+Features = Float[Tensor, "..."]  # rows first; widths and sizes of two models may differ
 Build = Callable[[Tensor, Tensor], nn.Module]  # features of student and teacher -> regressor
 
 

@@ -4,8 +4,9 @@ A zero vector has no direction: it is left zero, and no gradient passes. Divided
 only kept above 1e-12, as libraries do, it would have a gradient of 1e12.
 """
 
+import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, eye
+from torch import Tensor
 from torch.linalg import vector_norm
 
 
@@ -31,4 +32,4 @@ def flat(student: Tensor, teacher: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def off_diagonal(square: Float[Tensor, "*_ rows rows"]) -> Bool[Tensor, "rows rows"]:
-    return ~eye(square.shape[-1], dtype=bool, device=square.device)
+    return ~torch.eye(square.shape[-1], dtype=torch.bool, device=square.device)
