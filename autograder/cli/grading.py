@@ -11,9 +11,10 @@ from autograder import regrade as regrades
 from autograder import verify as verification
 from autograder.classrun import ClassResult, grade_class, handed_in
 from autograder.cli.app import GRADING, SOURCE, LabName, Out, Unsafe, app, console, find_lab
-from autograder.cli.shown import progress, show, show_changes
+from autograder.cli.shown import show, show_changes
 from autograder.grade import prepare
 from autograder.lab import Lab
+from autograder.progress import progress
 from autograder.runners import choice
 from autograder.runners import job as jobs
 from autograder.runners.parallel import grade_class_on

@@ -28,8 +28,9 @@ from autograder.cli.app import (
     console,
     find_lab,
 )
-from autograder.cli.shown import counting, progress, show_calibration, show_mutants, show_trials
+from autograder.cli.shown import counting, show_calibration, show_mutants, show_trials
 from autograder.grade import prepare
+from autograder.progress import progress
 from autograder.sandbox import find
 from course_config import LABS
 

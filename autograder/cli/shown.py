@@ -1,6 +1,5 @@
 """What the commands show while they work and when they are done."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,9 +9,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -20,35 +17,11 @@ from rich.table import Table
 from autograder import adversaries, calibrate, mutants, validate
 from autograder.classrun import ClassResult
 from autograder.cli.app import console
-from autograder.grade import Tell
 from autograder.lab import Lab
 from autograder.published import Change
 from autograder.records import Check, Outcome
 
-PLACE = re.compile(r"(\d+) of (\d+), ")  # how a class run says where it is
 CHARACTERS = 120  # of what the student would read: enough to know it again
-
-
-@contextmanager
-def progress() -> Iterator[Tell]:
-    columns = (
-        SpinnerColumn(),
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task("starting", total=None)
-
-        def tell(what: str) -> None:
-            display.update(task, description=what)
-            if place := PLACE.match(what):
-                display.update(task, completed=int(place[1]) - 1, total=int(place[2]))
-            if not display.console.is_terminal:
-                display.console.print(what)
-
-        yield tell
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from autograder.cli.app import (
     find_lab,
 )
 from autograder.cli.grading import graded
-from autograder.cli.shown import progress, show, show_attacks
+from autograder.cli.shown import show, show_attacks
+from autograder.progress import progress
 from autograder.sandbox import find
 from course_config import LABS
 

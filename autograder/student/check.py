@@ -39,6 +39,17 @@ class CannotCheck(Exception):
     """There is no lab to check. The message says what is there."""
 
 
+class Steps:
+    """Says of each step which it is, and of how many."""
+
+    def __init__(self, count: int, tell: Callable[[str], None]) -> None:
+        self.count, self.tell, self.begun = count, tell, 0
+
+    def begin(self, what: str) -> None:
+        self.begun += 1
+        self.tell(f"{self.begun} of {self.count}, {what}")
+
+
 @dataclass(frozen=True)
 class Setup:
     lab: Lab
@@ -70,16 +81,17 @@ def check(
         CannotCheck: a notebook is missing, or has lost what the release put into it.
         SandboxUnavailable: no process could be started.
     """
-    setup = Setup(lab, NoSandbox(), tell)
+    measured_too = lab.artefact is not None and lab.notebooks[-1] in notebooks
+    steps = Steps(1 + len(notebooks) + 2 * measured_too, tell)
+    setup = Setup(lab, NoSandbox(), steps.begin)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         submission = _sealed(lab, folder, work)
         sources = {name: _source(folder / f"{name}.ipynb") for name in notebooks}
-        tell("looking for data sets")
+        setup.tell("looking for data sets")
         supplies.fetch(lab)
         ran = [_ran(name, source, submission, setup) for name, source in sources.items()]
-        whole = lab.artefact is not None and lab.notebooks[-1] in notebooks
-        found, measured = _measured(ran[-1].model, work, setup) if whole else (None, ())
+        found, measured = _measured(ran[-1].model, work, setup) if measured_too else (None, ())
     return _evidence(submission, ran, sources, found, measured, setup)
 
 

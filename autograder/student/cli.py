@@ -2,18 +2,16 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from autograder.lab import Lab
+from autograder.progress import progress
 from autograder.records import Check, Evidence, Outcome, Verdict
 from autograder.report.page import METRIC_NAMES, value_in_words
 from autograder.sandbox import SandboxUnavailable
@@ -41,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 def check(where: Where = Path()) -> None:
     """Run visible tests, and measure the model on public data."""
     lab, folder, notebooks = placed(where)
-    with telling() as tell:
+    with progress() as tell:
         found = checking.check(lab, folder, notebooks, tell)
     show_tests(found)
     if found.artefact is not None:
@@ -91,14 +89,6 @@ def placed(where: Path) -> tuple[Lab, Path, tuple[str, ...]]:
         f"{LABS[0].notebooks[0]}.ipynb, or one of them. There are labs "
         f"{', '.join(lab.number for lab in LABS)}"
     )
-
-
-@contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as display:
-        task = display.add_task("starting", total=None)
-        yield lambda what: display.update(task, description=what)
 
 
 def show_tests(found: Evidence) -> None:
