@@ -14,7 +14,7 @@ say the same) the one with the smallest |a| is taken: it is unique, so that weig
 the order of teachers.
 
 Source    Du et al., "Agree to Disagree: Adaptive Ensemble Knowledge Distillation in Gradient
-          Space", NeurIPS 2020, section 3; C of 1: Desideri, "Multiple-gradient descent algorithm
+          Space", NeurIPS 2020; C of 1: Desideri, "Multiple-gradient descent algorithm
           (MGDA) for multiobjective optimization", 2012.
 Differs   Gradients in the space of all logits of the batch, without scaling. The authors' code
           averages them over rows first and can scale each to length 1; it uses a one-class SVM.

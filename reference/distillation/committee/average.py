@@ -11,7 +11,7 @@ unsure of everything else as well; a class that one teacher excludes is excluded
 One teacher is itself, bit for bit, with any weight of 1.
 
 Source    Hinton, Vinyals, Dean 2015, arXiv:1503.02531, section 2 (both means); You et al.,
-          "Learning from Multiple Teacher Networks", KDD 2017, section 3.1.
+          "Learning from Multiple Teacher Networks", KDD 2017.
 Left out  You's triplets of intermediate features.
 Read      weighted.py for weights that depend on the example.
 """

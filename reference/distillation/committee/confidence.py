@@ -10,7 +10,7 @@ them: whose classifier can already read them teaches them most. Of K teachers no
 1 / (K - 1). The paper needs two teachers; one alone has a weight of 1.
 
 Source    Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022,
-          arXiv:2201.00007, section 2.
+          arXiv:2201.00007.
 Differs   KL instead of cross-entropy with p_k: the same gradient. No gradient through u_k; in the
           authors' code there is one. The paper weighs labels with 1, not with 1 - a.
 Left out  Shapes: r_k is given. The authors' is a convolution of 1 x 1, a batch norm and a ReLU.

@@ -7,7 +7,7 @@ By sum_k w_k KL(p_k || q) = KL(sum_k w_k p_k || q) + a term without q, the stude
 would from one teacher that mixes the others' probabilities with these weights. With one teacher it
 is ../response/mixing.py, bit for bit.
 
-Source    You et al., "Learning from Multiple Teacher Networks", KDD 2017, section 3.1; the identity
+Source    You et al., "Learning from Multiple Teacher Networks", KDD 2017; the identity
           is that of the Jensen-Shannon divergence, Lin 1991.
 Read      ../response/soft_labels.py first. average.py has the mixtures themselves.
 """

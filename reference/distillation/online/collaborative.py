@@ -14,10 +14,10 @@ that of every k. All three read the label. General is for examples that are not 
 is the combination of the smallest squared error, of weights that may be below 0.
 
 Source    Guo et al., "Online Knowledge Distillation via Collaborative Learning", CVPR 2020, section
-          3.2; T of 2.
+          3; T of 2.
 Differs   Logits are combined in `general` with weights that are the best for probabilities, as in
           the paper; the ridge for networks that are equal is ours.
-Left out  Another distortion of the input for each network (section 3.3).
+Left out  Another distortion of the input for each network.
 Read      mutual.py first: there each network is taught by each other.
 """
 

@@ -12,7 +12,7 @@ m_t = m (1 - m^t) / (1 - m^(t+1)) instead, which is 0 at step 0, m in the end, a
 sum_i m^(t-i) theta_i / sum_i m^(t-i) at every step.
 
 Source    Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017,
-          arXiv:1703.01780, sections 2 and 3.3; the correction: Kingma and Ba, "Adam", ICLR 2015,
+          arXiv:1703.01780, section 2; the correction: Kingma and Ba, "Adam", ICLR 2015,
           arXiv:1412.6980, section 3.
 Differs   The teacher answers in eval, the paper's with dropout and noise of its own. The paper
           begins with a lower decay instead of a correction. Statistics of batch norms are averaged

@@ -6,12 +6,12 @@ Each L_k moves network k alone: what the others say is a target, without a gradi
 need no teacher, may differ in architecture, and begin from different weights, for equal ones stay
 equal and learn from labels alone.
 
-Source    Zhang et al., "Deep Mutual Learning", CVPR 2018, arXiv:1706.00384, sections 2.2 and 2.4;
+Source    Zhang et al., "Deep Mutual Learning", CVPR 2018, arXiv:1706.00384, section 2;
           T of 1 and b of 1.
 Differs   All networks step at once, on answers of the same moment; in the paper's algorithm 1 one
           after the other, on new answers. `LoopConfig.clip_norm` holds for all networks together:
           with None, one does not slow down another.
-Left out  The mean of the peers as the only teacher (section 2.4, worse in the paper).
+Left out  The mean of the peers as the only teacher.
 Read      ../response/soft_labels.py first.
 """
 

@@ -10,8 +10,7 @@ weighted by teacher max) keeps only how sure the teacher is; DKPP (dark knowledg
 predictions) keeps its largest probability and the others' values, but not whose they are. Gains are
 small: compare over seeds, and at equal steps in total.
 
-Source    Furlanello et al., "Born-Again Neural Networks", ICML 2018, arXiv:1805.04770, sections 3
-          and 3.1 to 3.2.
+Source    Furlanello et al., "Born-Again Neural Networks", ICML 2018, arXiv:1805.04770, section 3.
 Differs   A generation may be of any size; the paper's are equal, or equal in parameters.
 Left out  The ensemble of all generations: committee/average.py. One generation with HardAndSoft is
           Tf-KD's self-training (Yuan et al. 2020, arXiv:1909.11723, section 4.1); its virtual

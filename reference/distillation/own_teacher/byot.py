@@ -9,7 +9,7 @@ q_C and the deepest features F_C are targets: no gradient passes into them from 
 the deepest classifier learns from labels, and the stages below it from everything.
 
 Source    Zhang et al., "Be Your Own Teacher: Improve the Performance of Convolutional Neural
-          Networks via Self Distillation", ICCV 2019, arXiv:1905.08094, sections 3.1 and 3.2.
+          Networks via Self Distillation", ICCV 2019, arXiv:1905.08094, section 3.
 Differs   Stages are watched from outside and the heads belong to the objective: the network that is
           trained is the network that is exported. Squares are a mean over values, so that lambda
           means the same at every size; the authors' code sums them, where either is positive.

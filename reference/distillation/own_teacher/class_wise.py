@@ -7,7 +7,7 @@ are what the network has memorised. The target is the network itself, at this mo
 gradient.
 
 Source    Yun et al., "Regularizing Class-wise Predictions via Self-knowledge Distillation", CVPR
-          2020, arXiv:2003.13964, section 2.1; T of 4, b of 1 to 3.
+          2020, arXiv:2003.13964, section 2; T of 4, b of 1 to 3.
 Differs   x and x' go through the network in one batch, and share its batch statistics; the paper
           asks for x' in a pass of its own. x' is never x where there is a choice.
 Left out  Other regularisers of the paper's comparison.

@@ -7,7 +7,7 @@ What was said is kept for each example, so an example has a number. An example t
 before is learnt from its label alone. Early answers are poor, and a is small while they are.
 
 Source    Kim et al., "Self-Knowledge Distillation with Progressive Refinement of Targets", ICCV
-          2021, arXiv:2006.12000, sections 3.1 and 3.3; a_T of 0.8.
+          2021, arXiv:2006.12000, section 3; a_T of 0.8.
 Differs   a grows from step to step; the paper's from epoch to epoch.
 Left out  The last epoch's network as the teacher instead of what it said: the same but for
           dropout, batch statistics and distorted inputs, and another forward pass.
