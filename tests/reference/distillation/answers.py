@@ -1,9 +1,9 @@
-"""Logits that no network needs to have given, in float64, and what a loss says of them."""
+"""Logits that no network needs to have given, in float64, and the smallest network of words."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference.distillation.outputs import IGNORED, Batch
 
@@ -32,3 +32,18 @@ def padded_labels(seed: int, classes: int) -> Tensor:
 def gradient(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     point = at.detach().clone().requires_grad_()
     return torch.autograd.grad(loss(point), point)[0]
+
+
+class Words(nn.Module):
+    """Enough of a language model to be tapped: what stands at a place, and what to say there."""
+
+    def __init__(self, vocabulary: int, width: int, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.embedding = nn.Embedding(vocabulary, width)
+            self.hidden = nn.Linear(width, width)
+            self.head = nn.Linear(width, vocabulary)
+
+    def forward(self, input_ids, attention_mask=None):
+        return self.head(self.hidden(self.embedding(input_ids)))

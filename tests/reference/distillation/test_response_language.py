@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from answers import batch, gradient, labels, logits, padded_labels
+from answers import Words, batch, gradient, labels, logits, padded_labels
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from reference.distillation.loop import LoopConfig, Taps, distill_
 from reference.distillation.outputs import IGNORED, Batch, Outputs, observe, taught
@@ -97,21 +96,6 @@ def test_gradients_of_words_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(
         lambda x: objective(Outputs(x), Outputs(v), batch(wanted), 0.0), (z,)
     )
-
-
-class Words(nn.Module):
-    """Enough of a language model to be tapped: what stands at a place, and what to say there."""
-
-    def __init__(self, vocabulary: int, width: int, seed: int) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.embedding = nn.Embedding(vocabulary, width)
-            self.hidden = nn.Linear(width, width)
-            self.head = nn.Linear(width, vocabulary)
-
-    def forward(self, input_ids, attention_mask=None):
-        return self.head(self.hidden(self.embedding(input_ids)))
 
 
 def masked_words(places: int = 5) -> Batch:
