@@ -13,8 +13,8 @@ moving average: negatives cost no forward pass, but are those of up to an epoch 
 know which rows a batch has. Both draw negatives from other classes, where rows have a class.
 
 Source    Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020,
-          arXiv:1910.10699, section 3.2 (equations 16 to 19; N of 16384, t of 0.1, 0.5 of memory);
-          InfoNCE: van den Oord et al. 2018, arXiv:1807.03748, equation 4.
+          arXiv:1910.10699, section 3.2; t of 0.07, a width of 128, half of the memory kept: the
+          authors' code. InfoNCE: van den Oord et al. 2018, arXiv:1807.03748, equation 4.
 Differs   The positive of the memory variant is this batch's projection of both; the authors' code
           reads one from the memory, and divides exp(c) by its mean over the first batch.
 Read      vectors.py and pairs.py first.
@@ -59,7 +59,7 @@ class InBatch(nn.Module):
     """The objective whose negatives are the rest of the batch."""
 
     def __init__(
-        self, taps: tuple[str, str], projections: Projections, temperature: float = 0.1
+        self, taps: tuple[str, str], projections: Projections, temperature: float = 0.07
     ) -> None:
         super().__init__()
         self.taps, self.projections, self.temperature = taps, projections, temperature
@@ -98,7 +98,7 @@ class WithMemory(nn.Module):
         projections: Projections,
         labels: Int[Tensor, " data"],
         negatives: int = 16384,
-        temperature: float = 0.1,
+        temperature: float = 0.07,
         kept: float = 0.5,
     ) -> None:
         super().__init__()

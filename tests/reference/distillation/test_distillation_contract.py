@@ -7,10 +7,33 @@ from typing import NamedTuple
 import pytest
 import torch
 from answers import Words, labels
+from features import conv_net, images
 from small import CLASSES, FEATURES, net
 from torch import nn
 
 from reference.distillation.committee.average import AverageLogits, AverageProbabilities
+from reference.distillation.feature.attention_transfer import attention_transfer
+from reference.distillation.feature.contrastive import InBatch, Projections
+from reference.distillation.feature.correlation import correlation_congruence
+from reference.distillation.feature.factor_transfer import (
+    FactorTransfer,
+    Paraphraser,
+    Translator,
+)
+from reference.distillation.feature.flow import FlowLoss
+from reference.distillation.feature.hints import hint_loss
+from reference.distillation.feature.neuron_selectivity import selectivity_transfer
+from reference.distillation.feature.pairs import (
+    FeatureLoss,
+    PairLoss,
+    Regressed,
+    Term,
+    WeightedSum,
+)
+from reference.distillation.feature.probabilistic import knowledge_transfer
+from reference.distillation.feature.relational import angle_loss, distance_loss
+from reference.distillation.feature.similarity import similarity_preserving
+from reference.distillation.feature.variational import Variational
 from reference.distillation.loop import LoopConfig, Objective, Taps, distill_
 from reference.distillation.online.mutual import Mutual
 from reference.distillation.outputs import Batch, observe, taught
@@ -72,6 +95,35 @@ def texts(rows: int) -> Lesson:
     return Lesson(student, teacher, Batch(inputs, wanted), Taps(["hidden"], ["hidden"]))
 
 
+def maps(rows: int) -> Lesson:
+    return Lesson(
+        conv_net(4), conv_net(6, seed=1), images(0, rows)[0], Taps(["0", "2"], ["0", "2"])
+    )
+
+
+def with_labels(objective: Objective) -> Objective:
+    """Without labels no gradient reaches what comes after the last tap."""
+    return WeightedSum([Term(1.0, HardAndSoft(0.0)), Term(1.0, objective)])
+
+
+def of_layers(loss: PairLoss) -> Objective:
+    taps = Taps(["0", "2"], ["0", "2"])
+    return with_labels(FeatureLoss(taps, [loss, loss]))
+
+
+def carried() -> nn.Module:
+    return nn.Conv2d(4, 6, 1)
+
+
+def flows() -> Objective:
+    return with_labels(FlowLoss(Taps(["0", "2"], ["0", "2"]), (carried(), carried())))
+
+
+def contrast() -> Objective:
+    projections = Projections(4 * 4 * 4, 6 * 4 * 4, width=5)
+    return with_labels(InBatch(("2", "2"), projections))
+
+
 class Row(NamedTuple):
     make: Callable[[], Objective]
     lesson: Callable[[int], Lesson] = pictures
@@ -104,6 +156,18 @@ ROWS = {
     "average probabilities": Row(partial(AverageProbabilities, HardAndSoft(), 4.0), of_several),
     "average logits": Row(partial(AverageLogits, HardAndSoft()), of_several),
     "mutual": Row(Mutual, of_peers),
+    "hints": Row(lambda: of_layers(Regressed(carried(), hint_loss)), maps),
+    "attention": Row(lambda: of_layers(attention_transfer), maps),
+    "flow": Row(flows, maps),
+    "nst": Row(lambda: of_layers(selectivity_transfer), maps),
+    "factors": Row(lambda: of_layers(FactorTransfer(Paraphraser(6, 3), Translator(4, 3))), maps),
+    "vid": Row(lambda: of_layers(Variational(carried(), 6)), maps),
+    "pkt": Row(lambda: of_layers(knowledge_transfer), maps, "at least 2 rows, got 1"),
+    "sp": Row(lambda: of_layers(similarity_preserving), maps, "at least 2 rows, got 1"),
+    "cc": Row(lambda: of_layers(correlation_congruence), maps, "at least 2 rows, got 1"),
+    "rkd distance": Row(lambda: of_layers(distance_loss), maps, "at least 2 rows, got 1"),
+    "rkd angle": Row(lambda: of_layers(angle_loss), maps, "at least 3 rows, got 1"),
+    "crd in the batch": Row(contrast, maps, "at least 2 rows, got 1"),
 }
 every = pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 
