@@ -9,6 +9,7 @@ from features import conv_net, image_epoch, images, rows
 from torch import nn
 
 from reference.distillation.feature.attention_transfer import attention_transfer
+from reference.distillation.feature.contrastive import IndexedBatch, Projections, WithMemory
 from reference.distillation.feature.hints import hint_loss, in_stages_
 from reference.distillation.feature.pairs import FeatureLoss, Regressed, Term, WeightedSum
 from reference.distillation.feature.regressors import (
@@ -151,6 +152,24 @@ def test_maps_of_other_sizes_are_learnt_from_without_a_regressor():
     assert sum(losses[-4:]) < sum(losses[:4])
 
 
+def test_a_memory_is_learnt_with_in_the_loop_and_stays_out_of_the_student():
+    rows_of = [torch.arange(i, i + 8) for i in range(0, 32, 8)]
+    batches = [
+        IndexedBatch(batch.inputs, batch.labels, where)
+        for batch, where in zip(images(), rows_of, strict=True)
+    ]
+    labels = torch.cat([batch.labels for batch in batches])
+    student, teacher = conv_net(NARROW), conv_net(WIDE, seed=1)
+    memory = WithMemory(("5", "5"), Projections(NARROW, WIDE, 8), labels, negatives=16)
+    before, names = memory.student_memory.clone(), list(student.state_dict())
+    config, taps = LoopConfig(60, 0.01), Taps(["5"], ["5"])
+    losses = distill_(student, teacher, memory, lambda _: batches, config, taps)
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+    assert (memory.student_memory != before).any(1).all()  # every row was seen
+    assert not memory.student_memory.requires_grad
+    assert list(student.state_dict()) == names
+
+
 @pytest.mark.parametrize(
     ("build", "student", "teacher"),
     [
@@ -167,6 +186,14 @@ def test_a_regressor_gives_the_shape_of_the_teacher(build, student, teacher):
     assert answer.shape == theirs.shape
     assert answer.dtype == theirs.dtype
     assert hint_loss(answer, theirs).requires_grad
+
+
+def test_an_mlp_bends_once():
+    mine = rows(0, 5, 3)
+    regressor = mlp(mine, rows(1, 5, 7))
+    first, _, second = regressor
+    assert torch.equal(regressor(mine), second(first(mine).relu()))
+    assert (first(mine) < 0).any()
 
 
 def test_regressors_are_built_from_what_models_say_and_leave_them_as_they_were():
