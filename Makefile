@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization bench-pruning bench-footprint bench-stability
+.PHONY: help setup demo test test-slow check release wheel calibrate bench-labkit bench-grading bench-quantization bench-pruning bench-distillation bench-site bench-footprint bench-stability
 BIN := .venv/bin
 
 help:           ## Print this list
@@ -44,6 +44,12 @@ bench-quantization: setup ## Compare reference/quantization with the field's lib
 
 bench-pruning: setup ## Prune the baselines, and compare reference/pruning with the field's libraries
 	@$(BIN)/python -m bench.pruning
+
+bench-distillation: setup ## Distil the baselines, beside the same steps without a teacher
+	@$(BIN)/python -m bench.distillation
+
+bench-site: setup ## Write and open the pages of 300 submissions in 12 labs; after make demo
+	@$(BIN)/python -m bench.site
 
 bench-footprint: setup ## What published models take in each storage, counted without weights
 	@$(BIN)/python -m bench.footprint
