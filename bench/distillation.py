@@ -205,9 +205,9 @@ def _two_layers(teacher: nn.Module, known: Tensor) -> nn.Module:
     layers = student.bert.encoder.layer
     student.bert.encoder.layer = nn.ModuleList(layers[i] for i in BERT_LAYERS)
     words = student.bert.embeddings.word_embeddings.weight.detach()
-    student.bert.embeddings.word_embeddings = nn.Embedding.from_pretrained(
-        words[known].clone(), freeze=False, padding_idx=0
-    )
+    embedding = nn.Embedding(len(known), words.shape[1], padding_idx=0)
+    embedding.weight.data.copy_(words[known])
+    student.bert.embeddings.word_embeddings = embedding
     place = torch.full((len(words),), int((known == 100).nonzero()))  # 100 is [UNK]
     place[known] = torch.arange(len(known))
     return Reworded(student, place)
