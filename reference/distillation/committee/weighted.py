@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reference.distillation.divergences import forward_kl
 from reference.distillation.outputs import Batch, Outputs
-from reference.distillation.progressive.token_divergences import forward_kl
 from reference.distillation.response.soft_labels import hard_loss, learnt
 
 ALLOWED = 1e-4  # how far from 1 weights may add up: float32 over a few teachers

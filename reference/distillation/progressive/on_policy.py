@@ -6,14 +6,14 @@
 A student that learns from others' texts never sees its own mistakes, and at use it conditions on
 them. lambda of 0 is distillation on data, of 1 on its own sequences alone; data that the teacher
 wrote (`sampling.write`) with lambda of 0 is sequence-level distillation. D is any divergence of
-token_divergences.py. No gradient passes through the sampling: the sequences are data.
+divergences.py. No gradient passes through the sampling: the sequences are data.
 
 Source    Agarwal et al., "On-Policy Distillation of Language Models: Learning from Self-Generated
           Mistakes", ICLR 2024, arXiv:2306.13649, algorithm 1 (GKD).
 Differs   The mean is over all tokens of a batch; the paper takes it within each sequence first.
 Left out  A reward beside the divergence; MiniLLM's policy gradient, which follows the reverse KL of
           whole sequences; DistiLLM's replay of earlier sequences.
-Read      sampling.py and token_divergences.py first; compute.py counts what sampling costs.
+Read      sampling.py and divergences.py first; compute.py counts what sampling costs.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reference.distillation.divergences import forward_kl
 from reference.distillation.outputs import Batch, Outputs
-from reference.distillation.progressive.token_divergences import forward_kl
 from reference.distillation.response.soft_labels import hard_loss, learnt
 
 

@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reference.distillation.divergences import forward_kl
 from reference.distillation.outputs import IGNORED, Batch, Outputs
-from reference.distillation.progressive.token_divergences import forward_kl
 from reference.distillation.response.soft_labels import learnt
 
 Places = Float[Tensor, "texts places"]

@@ -23,7 +23,7 @@ Source    Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network",
           arXiv:2307.15190.
 Differs   T may be one for each position. A class that both exclude (logits of -inf) has neither
           loss nor gradient; torch.nn.functional.kl_div makes it NaN.
-Left out  Reverse and skewed divergences, which progressive/token_divergences.py has.
+Left out  Reverse and skewed divergences, which divergences.py has.
 Read      mixing.py, which adds the labels.
 """
 
@@ -36,8 +36,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reference.distillation.divergences import forward_kl, generalised_jsd
 from reference.distillation.outputs import IGNORED, Batch, Outputs
-from reference.distillation.progressive.token_divergences import forward_kl, generalised_jsd
 
 Logits = Float[Tensor, "*positions classes"]
 AsMany = Float[Tensor, "..."]  # the same shape

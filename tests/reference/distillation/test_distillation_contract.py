@@ -12,6 +12,7 @@ from small import CLASSES, FEATURES, net
 from torch import nn
 
 from reference.distillation.committee.average import AverageLogits, AverageProbabilities
+from reference.distillation.divergences import reverse_kl
 from reference.distillation.feature.attention_transfer import attention_transfer
 from reference.distillation.feature.contrastive import InBatch, Projections
 from reference.distillation.feature.correlation import correlation_congruence
@@ -40,7 +41,6 @@ from reference.distillation.outputs import Batch, observe, taught
 from reference.distillation.progressive.annealing import AnnealedLogits
 from reference.distillation.progressive.dense_guidance import Committee, DenseGuidance
 from reference.distillation.progressive.on_policy import TokenLoss
-from reference.distillation.progressive.token_divergences import reverse_kl
 from reference.distillation.response.curriculum_temperature import CurriculumTemperature
 from reference.distillation.response.dist import DIST
 from reference.distillation.response.dkd import DKD

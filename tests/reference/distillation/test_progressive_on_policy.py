@@ -8,6 +8,13 @@ from torch import nn
 from transformer_zoo import VOCABULARY, Sizes
 from transformer_zoo import net as transformer
 
+from reference.distillation.divergences import (
+    forward_kl,
+    generalised_jsd,
+    reverse_kl,
+    skew_kl,
+    skew_reverse_kl,
+)
 from reference.distillation.loop import LoopConfig, distill_
 from reference.distillation.outputs import IGNORED, Batch, Outputs, observe
 from reference.distillation.progressive.on_policy import (
@@ -17,13 +24,6 @@ from reference.distillation.progressive.on_policy import (
     prompt_length,
 )
 from reference.distillation.progressive.sampling import Sampling, Written, write
-from reference.distillation.progressive.token_divergences import (
-    forward_kl,
-    generalised_jsd,
-    reverse_kl,
-    skew_kl,
-    skew_reverse_kl,
-)
 
 ALL = {
     "forward": forward_kl,

@@ -9,8 +9,8 @@ from answers import batch, gradient, labels, logits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.distillation.divergences import forward_kl
 from reference.distillation.outputs import IGNORED, Outputs
-from reference.distillation.progressive.token_divergences import forward_kl
 from reference.distillation.response.dkd import DKD, decoupled
 from reference.distillation.response.soft_labels import soft_divergence
 
