@@ -12,8 +12,8 @@ never reaches it: it could make itself easy to follow by saying nothing.
 
 Source    Kim, Park, Kwak, "Paraphrasing Complex Network: Network Compression via Factor Transfer",
           NeurIPS 2018, arXiv:1802.04977, section 3.
-Differs   Two convolutions each way, where the authors have three, the decoder's transposed; no batch
-          norm.
+Differs   Two convolutions each way, where the authors have three, the decoder's transposed; no
+          batch norm.
 Read      pairs.py first.
 """
 
