@@ -4,7 +4,7 @@ A threshold stands between two measurements: `full` is a little worse than what 
 solution reaches, `none` is what the unmodified model or the naive method reaches already.
 """
 
-from autograder.lab import Artefact, Extension, Lab, LatePolicy, Requirement, Threshold
+from autograder.lab import Artefact, Extension, Lab, LatePolicy, Limits, Requirement, Threshold
 
 # What handing in late costs, where a lab has a deadline (`due`) and a submission has a receipt.
 LATE = LatePolicy(grace_minutes=60, lost_per_day=0.1, most_lost=0.5)
@@ -54,4 +54,42 @@ LAB_3_1 = Lab(
     ),
 )  # fmt: skip
 
-LABS = (LAB_3_1,)
+LAB_3_5 = Lab(
+    number="3.5",
+    slug="Magnitude_Pruning",
+    title="Magnitude pruning",
+    notebooks=(
+        "01-Importance_and_Thresholds",
+        "02-Global_vs_Local",
+        "03-Iterative_Pruning_and_Lottery_Ticket",
+        "04-Sparse_Storage_and_Fine_Tuning",
+    ),
+    datasets=("state_of_the_union", "fashion_mnist", "movie_reviews"),
+    models=("minilm",),
+    artefact=Artefact(
+        file="model.safetensors",
+        baseline="bert_movie_reviews",
+        dataset="movie_reviews",
+        tokenizer="minilm",
+        tokens=48,
+    ),
+    # The last notebook trains for a minute or two on the one core that it has when graded.
+    limits=Limits(cell_s=300, wall_clock_s=600),
+    late=LATE,
+    extensions=EXTENSIONS,
+    thresholds=(
+        Threshold(
+            "compression_ratio", full=4.5, none=2.0, unit="x", points=20,
+            needs=("accuracy_kept",),
+            basis="not measured yet",
+        ),
+        Threshold(
+            "accuracy_kept", full=95.0, none=88.0, unit="% of the baseline", points=20,
+            needs=("compression_ratio",),
+            target="more than 95 %",
+            basis="not measured yet",
+        ),
+    ),
+)  # fmt: skip
+
+LABS = (LAB_3_1, LAB_3_5)
