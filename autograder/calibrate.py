@@ -24,6 +24,7 @@ from autograder.machine import here
 from autograder.notebooks import work_through
 from autograder.records import Artefact, Finding, Interval, Machine, Measurement, Refusal
 from autograder.samples import Sample, SampleError
+from autograder.steps import Steps
 
 FOLDER = "calibration"  # below the lab's samples
 MARGIN = 0.05  # of the way from the reference down to the naive methods
@@ -127,12 +128,13 @@ def _methods(
     if not naive:
         raise SampleError(f"there is no naive method in {folders.samples / lab.folder / FOLDER}")
     reference = Sample("reference", "The instructor's solution.", False, {})
+    begin = Steps((1 + len(naive)) * (1 + runs), tell).begin
     for sample in (reference, *naive):
-        tell(f"{sample.name}: making the model")
+        begin(f"{sample.name}: making the model")
         model = _model(sample, lab, folders, grader)
         measured = []
         for number in range(1, runs + 1):
-            tell(f"{sample.name}: measuring, {number} of {runs}")
+            begin(f"{sample.name}: measuring, {number} of {runs}")
             found = measure.measure(model, baseline, grader.ruler)
             measured.append(tuple(_without_samples(each) for each in found))
         yield Method(sample.name, sample.strategy, sample is not reference, tuple(measured))

@@ -21,6 +21,7 @@ from autograder.records import Cell, Exercise, Notebook
 from autograder.release import student_version
 from autograder.run import Run, run
 from autograder.sandbox import NoSandbox, Sandbox
+from autograder.steps import Steps
 
 DRAWS = 3  # seeds that the examination is tried with; grading uses one per student
 SECRET = b"course validate"  # its draws are no student's
@@ -70,17 +71,18 @@ def validate(lab: Lab, source: Path, sandbox: Sandbox, tell: Tell) -> Validation
     """Try every test cell of a lab. Nothing is run where the notebooks alone show a fault."""
     if found := faults_of(lab, source):
         return Validation((), tuple(found))
-    tell("looking for what its notebooks read")
+    begin = Steps(1 + 3 * len(lab.notebooks), tell).begin
+    begin("looking for what its notebooks read")
     supplies.fetch(lab)
     trials, faults = [], list[Fault]()
     for name in lab.notebooks:
         path = source / lab.folder / f"{name}.ipynb"
         cells = notebook.read(path)
-        tell(f"{name}: in place")
+        begin(f"{name}: in place")
         in_place, own = _in_place(name, cells, lab)
-        tell(f"{name}: examined")
+        begin(f"{name}: examined")
         examined = examinations(name, cells, _visible(cells), lab, sandbox, DRAWS)
-        tell(f"{name}: the release, untouched")
+        begin(f"{name}: the release, untouched")
         released = notebook.cells(nbformat.reads(student_version(path), as_version=4))
         untouched = examinations(name, cells, _visible(released), lab, sandbox, 1)
         faults += own

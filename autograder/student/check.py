@@ -31,23 +31,13 @@ from autograder.records import (
 from autograder.ruler import Ruler
 from autograder.run import ProcessGone, RaisedByStudent, run
 from autograder.sandbox import NoSandbox, Sandbox
+from autograder.steps import Steps
 
 UNSOLVED = "NotImplementedError"
 
 
 class CannotCheck(Exception):
     """There is no lab to check. The message says what is there."""
-
-
-class Steps:
-    """Says of each step which it is, and of how many."""
-
-    def __init__(self, count: int, tell: Callable[[str], None]) -> None:
-        self.count, self.tell, self.begun = count, tell, 0
-
-    def begin(self, what: str) -> None:
-        self.begun += 1
-        self.tell(f"{self.begun} of {self.count}, {what}")
 
 
 @dataclass(frozen=True)
