@@ -20,6 +20,7 @@ from autograder.intake import seal
 from autograder.lab import Lab
 from autograder.records import Evidence, Finding, Refusal
 from autograder.sandbox import Sandbox
+from autograder.steps import Steps
 from autograder.verdict import decide
 
 LABS_FILE = "labs.py"  # of the corpus: LABS, by folder of cases, a lab and its notebooks as text
@@ -109,9 +110,11 @@ class Arena:
 
 def attempts(corpus: Corpus, arena: Arena, only: str = "") -> Iterator[Trial]:
     """Every case whose name contains `only`, in order."""
-    for case in corpus.cases:
-        if only in case.name:
-            yield arena.attempt(case)
+    chosen = [case for case in corpus.cases if only in case.name]
+    steps = Steps(len(chosen), arena.tell)
+    for case in chosen:
+        steps.begin(case.name)
+        yield arena.attempt(case)
 
 
 def table(corpus: Corpus) -> str:
