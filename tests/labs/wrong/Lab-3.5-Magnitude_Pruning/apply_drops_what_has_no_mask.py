@@ -1,0 +1,10 @@
+"""Returns only what has a mask."""
+
+# wrong: 01/test-apply-masks
+
+
+def apply_masks(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, mask in masks.items():
+        if name not in state or mask.shape != state[name].shape:
+            raise ValueError(f"the mask of {name!r} fits no tensor")
+    return {name: state[name].masked_fill(~mask, 0) for name, mask in masks.items()}

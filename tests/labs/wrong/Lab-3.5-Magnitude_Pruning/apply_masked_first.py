@@ -1,0 +1,12 @@
+"""Masked tensors come first, the others after them."""
+
+# wrong: 01/test-apply-masks
+
+
+def apply_masks(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, mask in masks.items():
+        if name not in state or mask.shape != state[name].shape:
+            raise ValueError(f"the mask of {name!r} fits no tensor")
+    return {name: state[name] * mask for name, mask in masks.items()} | {
+        name: value for name, value in state.items() if name not in masks
+    }

@@ -1,0 +1,12 @@
+"""Fills the values in column by column."""
+
+# wrong: 04/test-from-bitmap
+
+
+def from_bitmap(values: Tensor, bits: Tensor, columns: int) -> Tensor:
+    mask = torch.from_numpy(np.unpackbits(bits.numpy(), axis=1, count=columns, bitorder="little"))
+    if mask.sum() != len(values):
+        raise ValueError(f"{len(values)} values for {mask.sum()} places")
+    dense = torch.zeros(mask.shape, dtype=values.dtype)
+    dense.T[mask.bool().T] = values
+    return dense

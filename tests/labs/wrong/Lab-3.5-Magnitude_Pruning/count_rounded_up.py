@@ -1,0 +1,9 @@
+"""Rounds up, to be on the safe side."""
+
+# wrong: 01/test-removed-count
+
+
+def removed_count(size: int, sparsity: float) -> int:
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparsity is the share that is removed, from 0 to 1; got {sparsity}")
+    return math.ceil(sparsity * size)

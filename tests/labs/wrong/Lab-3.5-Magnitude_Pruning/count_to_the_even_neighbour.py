@@ -1,0 +1,9 @@
+"""Rounds as Python does: half goes to the even neighbour."""
+
+# wrong: 01/test-removed-count
+
+
+def removed_count(size: int, sparsity: float) -> int:
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparsity is the share that is removed, from 0 to 1; got {sparsity}")
+    return round(sparsity * size)

@@ -1,0 +1,9 @@
+"""Compares signed weights with the threshold: all negative ones go."""
+
+# wrong: 01/test-deviation-mask
+
+
+def deviation_mask(weight: Tensor, factor: float) -> Tensor:
+    if factor < 0:
+        raise ValueError(f"a threshold lies at 0 or more standard deviations, got {factor}")
+    return weight >= factor * weight.std(correction=0)

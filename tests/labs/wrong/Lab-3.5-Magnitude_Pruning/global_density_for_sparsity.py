@@ -1,0 +1,14 @@
+"""Takes the sparsity for a density."""
+
+# wrong: 02/test-global-masks
+
+
+def global_masks(scores: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    if not scores:
+        raise ValueError("there is nothing to compare")
+    flat = torch.cat([each.flatten() for each in scores.values()])
+    kept = without_lowest(flat, removed_count(len(flat), 1 - sparsity))
+    parts = kept.split([each.numel() for each in scores.values()])
+    return {
+        name: part.reshape(scores[name].shape) for name, part in zip(scores, parts, strict=True)
+    }

@@ -1,0 +1,12 @@
+"""Leaves the masks flat."""
+
+# wrong: 02/test-global-masks
+
+
+def global_masks(scores: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    if not scores:
+        raise ValueError("there is nothing to compare")
+    flat = torch.cat([each.flatten() for each in scores.values()])
+    kept = without_lowest(flat, removed_count(len(flat), sparsity))
+    parts = kept.split([each.numel() for each in scores.values()])
+    return {name: part for name, part in zip(scores, parts, strict=True)}

@@ -1,0 +1,11 @@
+"""Takes the size of the scores, though they may be negative."""
+
+# wrong: 01/test-without-lowest
+
+
+def without_lowest(scores: Tensor, count: int) -> Tensor:
+    if not 0 <= count <= scores.numel():
+        raise ValueError(f"cannot remove {count} of {scores.numel()} weights")
+    mask = torch.ones(scores.numel(), dtype=torch.bool)
+    mask[scores.flatten().abs().argsort(stable=True)[:count]] = False
+    return mask.reshape(scores.shape)

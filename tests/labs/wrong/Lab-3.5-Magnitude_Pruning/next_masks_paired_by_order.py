@@ -1,0 +1,23 @@
+"""Pairs weights and masks by order."""
+
+# wrong: 03/test-next-masks
+
+
+def next_masks(
+    weights: dict[str, Tensor], masks: dict[str, Tensor], sparsity: float
+) -> dict[str, Tensor]:
+    scores = torch.cat(
+        [
+            w.abs().masked_fill(~mask.reshape(-1)[: w.numel()].view(w.shape), -1).flatten()
+            if mask.numel() >= w.numel()
+            else w.abs().flatten()
+            for w, mask in zip(weights.values(), masks.values(), strict=True)
+        ]
+    )
+    removed = int(sparsity * len(scores) + 0.5)
+    if (scores < 0).sum() > removed:
+        raise ValueError(f"more is gone than a sparsity of {sparsity} removes; it must rise")
+    kept = torch.ones(len(scores), dtype=torch.bool)
+    kept[scores.argsort(stable=True)[:removed]] = False
+    parts = kept.split([w.numel() for w in weights.values()])
+    return {name: part.view(weights[name].shape) for name, part in zip(weights, parts, strict=True)}

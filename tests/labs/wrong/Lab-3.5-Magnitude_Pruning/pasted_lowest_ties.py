@@ -1,0 +1,12 @@
+"""Pastes a `without_lowest` whose sort is not stable in the order of places."""
+
+# wrong: 02/test-local-masks, test-global-masks
+
+
+def without_lowest(scores: Tensor, count: int) -> Tensor:
+    if not 0 <= count <= scores.numel():
+        raise ValueError(f"cannot remove {count} of {scores.numel()} weights")
+    mask = torch.ones(scores.numel(), dtype=torch.bool)
+    order = scores.flatten().flip(0).argsort(stable=True)
+    mask[scores.numel() - 1 - order[:count]] = False
+    return mask.reshape(scores.shape)

@@ -1,0 +1,18 @@
+"""Applies the mask in steps only."""
+
+# wrong: 03/test-masked-sgd
+
+
+def masked_sgd(
+    weight: Tensor,
+    mask: Tensor,
+    velocity: Tensor,
+    gradients: list[Tensor],
+    rate: float,
+    momentum: float,
+    decay: float,
+) -> tuple[Tensor, Tensor]:
+    for gradient in gradients:
+        velocity = (momentum * velocity + gradient + decay * weight) * mask
+        weight = (weight - rate * velocity) * mask
+    return weight, velocity
