@@ -24,7 +24,7 @@ from autograder import notebook
 ROOT = Path(__file__).parents[1]
 SITE_PACKAGES = Path(pytest.__file__).parents[1]
 PARTS = {"labkit", "autograder", "course_config.py"}
-KINDS = {".py", ".json", ".safetensors", ".md", ".j2"}
+KINDS = {".py", ".json", ".safetensors", ".md", ".j2", ".js"}
 LINE_CHARACTERS = 20  # shorter lines, such as `except ValueError:`, stand in any program
 NEEDED_UNIMPORTED = {
     "onnxscript": "torch.onnx.export imports it",
