@@ -56,6 +56,7 @@ def test_attention_by_hand():
     assert close(attention(two), expected)
     elsewhere = attention_transfer(maps([[1.0, 0.0]]), maps([[0.0, 5.0]]))
     assert elsewhere.item() == pytest.approx(math.sqrt(2))
+    assert attention_transfer(two, 3 * two, 1.0).item() == pytest.approx(0, abs=1e-12)
 
 
 @given(SEED, SCALE, st.floats(1, 4))
@@ -162,6 +163,14 @@ def test_only_higher_kernels_tell_distributions_of_one_mean_apart():
     assert higher[1] == pytest.approx(expected)
 
 
+def test_channels_that_are_all_alike_have_a_width_of_1():
+    alike, across = maps([[1.0, 0.0]], [[2.0, 0.0]]), maps([[0.0, 1.0]])
+    expected = 2 - 2 * math.exp(-2 / 2)  # at a squared distance of 2
+    for teacher in (alike, alike[:, :1]):
+        got = selectivity_transfer(across, teacher, neuron_selectivity.gaussian)
+        assert got.item() == pytest.approx(expected)
+
+
 def test_factors_by_hand():
     student, teacher = maps([[3.0, 4.0]]), maps([[1.0, 0.0]])
     assert factor_loss(student, teacher).item() == pytest.approx(0.4 + 0.8)
@@ -263,7 +272,7 @@ def test_a_channel_of_large_variance_pulls_less():
 
 @pytest.mark.parametrize(
     ("student", "teacher", "expected"),
-    [(2.0, 0.1, 0.0), (0.5, 9.0, 0.25), (-2.0, 1.0, 9.0), (-2.0, -0.1, 0.0), (0.0, 0.0, 1.0)],
+    [(2.0, 0.1, 0.0), (0.5, 9.0, 0.25), (-2.0, 1.0, 9.0), (-2.0, -0.1, 0.0), (0.5, 0.0, 2.25)],
 )
 def test_boundaries_by_hand(student, teacher, expected):
     assert boundary_loss(maps([[student]]), maps([[teacher]])).item() == expected

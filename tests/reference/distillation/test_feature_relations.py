@@ -312,6 +312,16 @@ def test_contrast_does_not_know_the_scale_of_a_row_of_the_projections(objective)
     assert close(*found)
 
 
+def test_negatives_in_the_batch_are_of_other_classes():
+    labels = torch.tensor([0, 1, 0, 2])
+    loss = contrast(labels, InBatch)
+    student, teacher = rows(0, 4, 3), rows(1, 4, 4)
+    views = loss.projections(student, teacher)
+    found = loss(*said(student, teacher), Batch(torch.zeros(4), labels), 0.0)
+    assert close(found, info_nce(*views, 0.07, other_class(labels, labels)))
+    assert found < info_nce(*views, 0.07, free(4))
+
+
 @pytest.mark.parametrize("objective", [InBatch, WithMemory])
 def test_contrast_trains_both_projections_and_the_student(objective):
     labels = torch.tensor([0, 1, 2, 0])

@@ -61,8 +61,10 @@ def test_regressors_are_trained_with_the_student_and_are_absent_from_it(make):
     teacher = conv_net(WIDE, seed=1)
     losses = distill_(student, teacher, objective, image_epoch, LoopConfig(40, 0.01), TAPS)
     assert sum(losses[-4:]) < sum(losses[:4])
-    pairs = zip(objective.parameters(), before.parameters(), strict=True)
-    assert not any(torch.equal(one, other) for one, other in pairs)
+    for loss, was in zip(objective.losses, before.losses, strict=True):
+        pairs = list(zip(loss.parameters(), was.parameters(), strict=True))
+        assert len(pairs) >= 2  # a weight and a bias
+        assert not any(torch.equal(one, other) for one, other in pairs)
     names = [name for name, _ in student.named_parameters()]
     assert names == [name for name, _ in untouched.named_parameters()]
     counts = [sum(each.numel() for each in net.parameters()) for net in (student, untouched)]
@@ -89,6 +91,16 @@ def test_a_weight_of_0_trains_as_if_there_were_no_features():
     objective = WeightedSum([Term(1.0, plain), Term(0.0, hinted())])
     distill_(accompanied, conv_net(WIDE), objective, image_epoch, LoopConfig(8), TAPS)
     assert same(alone, accompanied)
+
+
+def test_the_regressors_of_a_term_are_trained_with_the_sum():
+    hints = hinted()
+    before = copy.deepcopy(hints)
+    objective = WeightedSum([Term(1.0, plain), Term(1.0, hints)])
+    distill_(conv_net(NARROW), conv_net(WIDE, seed=1), objective, image_epoch, LoopConfig(3), TAPS)
+    pairs = list(zip(hints.parameters(), before.parameters(), strict=True))
+    assert len(pairs) == 4
+    assert not any(torch.equal(one, other) for one, other in pairs)
 
 
 def test_terms_are_added_with_their_weights_at_the_time():
