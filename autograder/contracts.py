@@ -11,6 +11,7 @@ import ast
 import builtins
 from dataclasses import dataclass
 
+from autograder import parsing
 from autograder.notebook import SourceCell
 
 OBJECTS = frozenset({"Callable", "Module", "Self"})
@@ -44,7 +45,7 @@ def undefined_names(source: list[SourceCell]) -> dict[str, set[str]]:
     missing = {}
     for cell in source:
         if cell.role == "test":
-            tree = ast.parse(cell.hidden_tests)
+            tree = parsing.module(cell.hidden_tests)
             if unknown := _free_names(tree) - known:
                 missing[cell.id] = unknown
     return missing
@@ -58,14 +59,14 @@ def imports(source: list[SourceCell]) -> list[ast.stmt]:
 
 
 def _body(text: str) -> list[ast.stmt]:
-    return ast.parse(text).body
+    return parsing.module(text).body
 
 
 def _is_object(annotation: ast.expr | None, kinds: frozenset[str]) -> bool:
     """Whether all that an annotation allows are objects. It may stand in quotes."""
     match annotation:
         case ast.Constant(str(text)):
-            return _is_object(ast.parse(text, mode="eval").body, kinds)
+            return _is_object(parsing.expression(text), kinds)
         case ast.Name(name) | ast.Attribute(attr=name):
             return name in kinds
         case ast.Subscript(ast.Name("list" | "tuple"), inner):

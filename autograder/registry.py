@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder import parsing
 from autograder.names import binds, needed
 from autograder.notebook import SourceCell
 
@@ -79,7 +80,7 @@ def read(path: Path, sources: Mapping[str, Sequence[SourceCell]]) -> Solution:
 
 def _parsed(text: str, path: Path) -> ast.Module:
     try:
-        return ast.parse(text)
+        return parsing.module(text)
     except SyntaxError as error:
         raise RegistryError(f"{path} is not Python: {error.msg}, line {error.lineno}") from error
 
@@ -132,7 +133,7 @@ def _merged(
 
 def _with(part: str, name: str, cell: str) -> str:
     """The cell with the statement that binds `name` replaced."""
-    statement = next(s for s in ast.parse(cell).body if name in binds(_segment(cell, s)))
+    statement = next(s for s in parsing.module(cell).body if name in binds(_segment(cell, s)))
     lines = cell.splitlines()
     return "\n".join([*lines[: _first(statement) - 1], part, *lines[statement.end_lineno :]])
 

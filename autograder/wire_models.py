@@ -27,7 +27,7 @@ def is_described(model: nn.Module) -> bool:
     if spec is None or any(m._forward_hooks or m._forward_pre_hooks for m in model.modules()):
         return False
     skeleton = _skeleton(spec)
-    return _kinds(skeleton) == _kinds(model) and _shapes(skeleton) == _shapes(model)
+    return all(said(skeleton) == said(model) for said in (_kinds, _shapes, _ties))
 
 
 def encode_model(model: nn.Module, store: Callable[[Tensor], str]) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def encode_model(model: nn.Module, store: Callable[[Tensor], str]) -> dict[str, 
             f"a {type(model).__name__} that is not what a spec of labkit.models builds cannot "
             "cross; return one that `labkit.models.build` made, with tensors of its own"
         )
-    state = {key: store(part) for key, part in model.state_dict().items()}
+    shared = _ties(model)
+    state = {key: store(part) for key, part in model.state_dict().items() if key not in shared}
     return {"model": spec_to_dict(spec), "state": state}
 
 
@@ -61,7 +62,11 @@ def decode_model(tree: Mapping[str, Any], take: Callable[[Any], Tensor]) -> nn.M
     # Not on meta, where buffers would have no values. Its draws are not the hidden test's.
     with torch.random.fork_rng(devices=[]):
         model = build(spec)
-    model.load_state_dict(dict(state), strict=True, assign=True)
+    shared = _ties(model)
+    model.load_state_dict(dict(state), strict=False, assign=True)  # the names were compared above
+    for name, first in shared.items():
+        layer, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(layer), leaf, model.get_parameter(first))
     return model.eval()
 
 
@@ -99,7 +104,16 @@ def _skeleton(spec: Spec) -> nn.Module:
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:
-    return {key: part.shape for key, part in model.state_dict().items()}
+    """Of every tensor that crosses: what layers share does so once."""
+    shared = _ties(model)
+    return {key: part.shape for key, part in model.state_dict().items() if key not in shared}
+
+
+def _ties(model: nn.Module) -> dict[str, str]:
+    """Names of parameters that layers share, each with the name under which it stands first."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {key: first[id(p)] for key, p in named if first.setdefault(id(p), key) != key}
 
 
 def _kinds(model: nn.Module) -> dict[str, type]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from autograder import parsing
 from autograder.book.totals import Total, answer_name
 from autograder.files import write_whole
 from autograder.lab import Lab, Metric, Threshold
@@ -295,7 +296,7 @@ def _asked(exercise: Exercise, evidence: Evidence) -> tuple[str, str]:
 
 def _contract(source: str) -> str:
     try:
-        body = ast.parse(source).body
+        body = parsing.module(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     documented = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]

@@ -75,12 +75,12 @@ def test_the_command_prints_each_case_and_fails_where_one_does_not_hold(tmp_path
     wrong = tmp_path / "corpus" / "controls" / "correct.py"
     wrong.write_text(wrong.read_text("utf-8") + '\nFAILS = ("test-mean",)\n', encoding="utf-8")
     arguments = ["adversaries", "--json", "--only", "controls/corr"]
-    done = CliRunner().invoke(cli.app, [*arguments, "--folder", str(tmp_path / "corpus")])
+    done = CliRunner().invoke(cli.app.app, [*arguments, "--folder", str(tmp_path / "corpus")])
     (said,) = json.loads(done.stdout)
     assert said["name"] == "controls/correct"
     assert not said["held"]
     assert done.exit_code == 1
-    assert CliRunner().invoke(cli.app, [*arguments, "--folder", str(FOLDER)]).exit_code == 0
+    assert CliRunner().invoke(cli.app.app, [*arguments, "--folder", str(FOLDER)]).exit_code == 0
 
 
 def test_cases_are_python_that_can_be_read() -> None:

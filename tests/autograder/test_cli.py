@@ -65,7 +65,7 @@ def course(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
         (["decide", "3.1", "ada", "--out", "{tmp}"], "Missing option '--reason'"),
         (["export", "csv", "3.1", "--out", "{tmp}"], "there is no evidence in"),
         (["export", "blackboard", "3.1"], "No such command 'blackboard'"),
-        (["site", "{tmp}"], "totals.json; `course grade`"),
+        (["site", "{tmp}"], "or `course regrade` writes it"),
         (["check", "docs"], "is no lab of this course"),
         (["submit", "docs"], "is no lab of this course"),
         (["demo", "7"], "there is no lab '7'"),

@@ -172,6 +172,21 @@ def test_transformers_cross_too(spec: Spec) -> None:
     assert torch.equal(*answers)
 
 
+def test_what_layers_share_crosses_once_and_is_shared_again() -> None:
+    model = build(GptSpec(20, 8, 1, 2, 6)).eval()
+    tree, blob = wire.encode(model)
+    assert "transformer.wte.weight" in tree["state"] and "lm_head.weight" not in tree["state"]
+    crossed = wire.decode(tree, blob)
+    assert crossed.lm_head.weight is crossed.transformer.wte.weight
+
+
+def test_a_model_that_no_longer_shares_what_its_spec_says_does_not_cross() -> None:
+    model = build(GptSpec(20, 8, 1, 2, 6)).eval()
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() + 1)
+    with pytest.raises(wire.WireError, match="cannot cross"):
+        wire.encode(model)
+
+
 def test_a_model_whose_tensors_are_not_its_spec_s_is_refused_by_name() -> None:
     tree, blob = wire.encode(build(MlpSpec(8, (4,), 2)))
     tree["model"]["hidden"] = [10**9]
